@@ -19,7 +19,7 @@
 //! | `login_throttle` | slows down password guessing |
 //! | `low_priority_pool` | runs expensive work on low-priority threads |
 //! | `secret` | generates and hashes passwords and access tokens |
-//! | `scope` | the permissions that requests need, and the grants that tokens carry |
+//! | `scope` | roles in scopes, the permissions that requests need, and the grants that tokens carry |
 //! | `refresh_tokens` | creates and checks refresh tokens, which clients store in place of a password |
 //! | `tokens`, `bearer`, `key`, `jws` | short-lived bearer tokens, the key that signs them, and checks of their headers |
 
@@ -68,6 +68,6 @@ pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{AnonymousMode, AnonymousModes};
 pub use people::{PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
 pub use principal::{AuthError, Principal};
-pub use scope::{Action, Permission};
+pub use scope::{Action, Permission, ScopedRole};
 pub use secret::masked;
 pub use tokens::{Token, Tokens};

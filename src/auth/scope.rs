@@ -1,10 +1,45 @@
-//! The permissions that requests need, and the grants that tokens carry as Docker's scopes
+//! Roles in scopes, the permissions that requests need, and the grants that tokens carry as Docker's scopes
 //! (<https://distribution.github.io/distribution/spec/auth/scope/>).
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::{Role, Scope};
 use crate::oci::RepoName;
+
+/// A role in a scope, written `ROLE`, `ROLE:PREFIX/` or `ROLE:REPOSITORY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedRole {
+    /// The role.
+    pub role: Role,
+    /// The repositories in which it applies.
+    pub scope: Scope,
+}
+
+impl fmt::Display for ScopedRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::All => self.role.fmt(f),
+            scope => write!(f, "{}:{scope}", self.role),
+        }
+    }
+}
+
+impl FromStr for ScopedRole {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (role, scope) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self {
+            role: role.parse().map_err(|error| format!("{role:?} {error}"))?,
+            scope: scope.parse().map_err(|error| {
+                format!("{scope:?} is neither a repository nor a prefix that ends with a slash: {error}")
+            })?,
+        })
+    }
+}
 
 /// An action on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

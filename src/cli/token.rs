@@ -9,9 +9,9 @@ use super::connect::{change, fetch, remove};
 use super::org::format_scope;
 use super::table::{print_list, print_result, when, write_out};
 use super::{Failure, exit_code};
+use crate::auth::ScopedRole;
 use crate::config::Config;
 use crate::http::api::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
-use crate::metadata::ScopedRole;
 
 pub(super) fn run(config: &Config, command: TokenCommand) -> Result<ExitCode, Failure> {
     match command {

@@ -9,9 +9,10 @@ use super::args::UserCommand;
 use super::connect::{change, fetch, remove};
 use super::table::{print_list, print_result, when, write_out};
 use super::{Failure, exit_code};
+use crate::auth::ScopedRole;
 use crate::config::Config;
 use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
-use crate::metadata::{AccountKind, ScopedRole};
+use crate::metadata::AccountKind;
 use crate::text_file;
 
 pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {

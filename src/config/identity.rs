@@ -12,8 +12,8 @@ use url::Url;
 use super::auth::Secret;
 use super::text::{Text, display_inner, text_serde};
 use super::units::Span;
-use crate::auth::{AuthoritySettings, KeySource, ProviderSettings, RuleSettings, SignInSettings};
-use crate::metadata::{ScopedRole, Team, check_name};
+use crate::auth::{AuthoritySettings, KeySource, ProviderSettings, RuleSettings, ScopedRole, SignInSettings};
+use crate::metadata::{Team, check_name};
 use crate::outbound;
 
 text_serde!(PrivateUrl, KeysAt, ProviderName);

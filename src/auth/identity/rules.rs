@@ -7,7 +7,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::signed::Claims;
-use crate::metadata::{ScopedRole, Team};
+use crate::auth::scope::ScopedRole;
+use crate::metadata::Team;
 use crate::retention::{Globs, Mistake};
 
 /// The settings of a rule.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::Output;
-use crate::metadata::{Grantee, Role, Scope, ScopedRole, Team};
+use crate::auth::ScopedRole;
+use crate::metadata::{Grantee, Role, Scope, Team};
 
 /// Actions on users.
 #[derive(Debug, Subcommand)]

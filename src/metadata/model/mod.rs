@@ -36,7 +36,7 @@ pub use policies::*;
 pub use quotas::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryStep, RepositoryWork};
-pub use roles::{Grantee, InvalidUserName, Role, ScopedRole, Team, UnknownRole, check_name};
+pub use roles::{Grantee, InvalidUserName, Role, Team, UnknownRole, check_name};
 pub use scope::Scope;
 pub use scrub::{Integrity, MAX_LINKING_REPOSITORIES, QuarantinedBlob};
 pub use snapshots::*;

@@ -1,12 +1,10 @@
-//! Roles, teams and grantees: their names, parsing and storage format.
+//! Roles, teams and grantees: their names, parsing and storage format. What they allow is decided in `auth`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
-
-use super::Scope;
 
 /// The maximum length of the name of a user, an organisation or a team.
 const MAX_NAME_LENGTH: usize = 64;
@@ -56,38 +54,6 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
         Self::ALL.into_iter().find(|role| role.name() == text).ok_or(UnknownRole)
-    }
-}
-
-/// A role in a scope, written `ROLE`, `ROLE:PREFIX/` or `ROLE:REPOSITORY`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScopedRole {
-    /// The role.
-    pub role: Role,
-    /// The repositories in which it applies.
-    pub scope: Scope,
-}
-
-impl fmt::Display for ScopedRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.scope {
-            Scope::All => self.role.fmt(f),
-            scope => write!(f, "{}:{scope}", self.role),
-        }
-    }
-}
-
-impl FromStr for ScopedRole {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (role, scope) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self {
-            role: role.parse().map_err(|error| format!("{role:?} {error}"))?,
-            scope: scope.parse().map_err(|error| {
-                format!("{scope:?} is neither a repository nor a prefix that ends with a slash: {error}")
-            })?,
-        })
     }
 }
 
