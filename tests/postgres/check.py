@@ -61,7 +61,7 @@ def find_unrecorded(recorded):
             if not is_statement and not re.search(r"\?\d|^(FROM|JOIN|WHERE|AND|OR|ORDER BY)\b", sql):
                 continue
             # Each placeholder of `format!` stands for any text.
-            pattern = ".*".join(map(re.escape, re.split(r"\{\w+\}", sql)))
+            pattern = ".*".join(map(re.escape, re.split(r"\{\w*\}", sql)))
             if is_statement:
                 pattern = rf"^{pattern}$|\( ?{pattern} ?\)"
             if not any(re.search(pattern, text) for text in texts):
