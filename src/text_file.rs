@@ -20,7 +20,7 @@ pub fn read(path: &Path) -> io::Result<String> {
     })
 }
 
-/// Reads a file whose text format its parser checks, such as PEM or JSON.
+/// Reads a file, such as PEM or JSON, whose parser checks the encoding.
 ///
 /// # Errors
 /// Fails if the file cannot be read.

@@ -3,16 +3,16 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `renewal` | the background task that requests and renews the certificate |
-//! | `pace` | decides when to renew and when to retry |
-//! | `suggestion` | the renewal time that the authority suggests (ARI) |
+//! | `schedule` | decides when to renew and when to retry |
+//! | `renewal_info` | the renewal time that the authority suggests (ARI) |
 //! | `account` | loads or creates the ACME account |
 //! | `order` | orders one certificate |
 //! | `authority_folder` | the files of the account and of the certificate with its key |
 //! | `authority` | the HTTP client for the authority |
 //! | `error` | errors with one-line messages |
 //!
-//! The TLS listener watches the certificate file, just as it watches a file that the operator provides. So it uses a
-//! new certificate without a restart, and running transfers continue.
+//! The TLS listener watches the certificate file, just as it watches a file that the operator provides. So
+//! the listener starts to use a new certificate without a restart, and running transfers continue.
 
 mod account;
 mod authority;

@@ -11,7 +11,7 @@ pub(super) fn confirm(confirmation: &Confirmation, question: &str) -> Result<(),
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::Usage(format!("{question} Confirm with --yes: there is no terminal to ask on")));
+        return Err(Failure::Usage(format!("{question} Confirm with --yes: there is no terminal")));
     }
     let _ = write!(io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();

@@ -23,7 +23,7 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// PEM file of certificate authorities: every client must present a certificate that one of them signed.
     pub tls_client_ca: Option<PathBuf>,
-    /// Proxies whose headers on the client's address and protocol are trusted.
+    /// Proxies whose headers about the client's address and protocol are trusted.
     pub trusted_proxies: Vec<Network>,
     /// Headers that these proxies set; others are ignored.
     pub forwarded_header: ForwardedHeader,

@@ -31,7 +31,8 @@ const REVIEW_INTERVAL: Duration = Duration::from_millis(50);
 /// short for users to notice.
 const MAX_SILENCE: Duration = Duration::from_millis(50);
 
-/// The maximum duration of a turn. With a thousand clients in the queue for 64 places each gets its turn within 20 s.
+/// The maximum duration of a turn. With a thousand clients in the queue for 64 places, each gets its turn
+/// within 20 s.
 const MAX_TURN: Duration = Duration::from_secs(1);
 
 /// The rate below which a holder loses its turn, in bytes per second. Slower clients share the places by taking them
@@ -50,7 +51,8 @@ pub enum Client {
     Address(IpAddr),
     /// Clients of the local socket, and the server itself.
     Local,
-    /// One request of clients that cannot be distinguished, such as those behind a proxy that does not identify them.
+    /// A single request whose client cannot be told apart from others, as behind a proxy that does not
+    /// identify its clients.
     Request(u64),
 }
 
@@ -78,7 +80,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// Divides places among clients.
 pub struct FairQueue {
     state: Mutex<State>,
-    /// The start of the clock for the progress of holders.
+    /// The time from which [`Progress::last`] counts.
     epoch: Instant,
 }
 
@@ -95,14 +97,14 @@ struct Holder {
     client: Client,
     progress: Arc<Progress>,
     since: Instant,
-    /// The time over which the rate is measured.
+    /// The period over which the rate is measured.
     window: Window,
 }
 
 #[derive(Clone, Copy)]
 struct Window {
     start: Instant,
-    /// The bytes processed by then.
+    /// The bytes processed before `start`.
     bytes: u64,
 }
 
@@ -176,8 +178,8 @@ impl FairQueue {
         (ticket, receiver)
     }
 
-    /// Gives free places to the clients next in turn. Returns turns whose client is gone, to be dropped without the
-    /// lock.
+    /// Gives free places to the clients next in turn. Returns the turns whose clients are gone: the caller
+    /// must release the lock before it drops them, because a dropped turn takes the lock.
     #[must_use]
     fn serve(self: &Arc<Self>, state: &mut State) -> Vec<Turn> {
         let mut unwanted = Vec::new();
@@ -197,7 +199,7 @@ impl FairQueue {
         unwanted
     }
 
-    /// Asks holders for their turns, as many as there are clients waiting.
+    /// Asks holders to give their turns back: as many holders as clients are waiting.
     fn review(&self, state: &mut State) {
         let now = Instant::now();
         let mut needs = state.shares.needs();
@@ -296,7 +298,7 @@ impl Turn {
         self.progress.is_recalled.load(Ordering::Relaxed)
     }
 
-    /// Returns when another client waits for this turn.
+    /// Waits until another client needs this turn.
     pub async fn recalled(&self) {
         while !self.is_recalled() {
             self.progress.recall.notified().await;

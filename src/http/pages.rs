@@ -10,7 +10,7 @@ use crate::memory::{Purpose, Reservation};
 use crate::oci::{Endpoint, Page};
 use crate::registry::ServiceError;
 
-/// The most memory that is reserved for a page: the size of pages is limited.
+/// The maximum memory that is reserved for a page. No page needs more, because the size of pages is limited.
 const MAX_RESERVED_BYTES: usize = 4 << 20;
 
 /// Parses the requested page from the parameters `n` and `last`.

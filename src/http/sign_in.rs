@@ -29,7 +29,7 @@ pub(super) const LOGIN_PATH: &str = "/login";
 /// The cookie that holds the state of a sign-in while the user is at the provider.
 const COOKIE_NAME: &str = "orlop-sign-in";
 
-/// The most characters of a provider's error that are shown.
+/// The maximum number of characters that are shown of a provider's error.
 const MAX_REASON_CHARS: usize = 200;
 
 /// Whether a path belongs to sign-in.

@@ -1,4 +1,4 @@
-//! OpenTelemetry spans of requests, by the semantic conventions for HTTP servers.
+//! OpenTelemetry spans of requests, following the semantic conventions for HTTP servers.
 //!
 //! A span contains only client data that was parsed and is therefore bounded: a known method, the path of a known
 //! endpoint, the requested host. It never contains a query or an unparsed header.
@@ -93,7 +93,7 @@ fn parent(headers: &HeaderMap) -> Option<Context> {
 }
 
 /// Whether a `traceparent` is well formed; only later versions may have further fields (W3C Trace Context, section
-/// 3.2.2). The library accepts shorter numbers too.
+/// 3.2.2). Checked here because the library also accepts shorter numbers.
 fn is_valid_traceparent(value: &str) -> bool {
     let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let mut fields = value.split('-').zip([2, 32, 16, 2]);

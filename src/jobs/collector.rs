@@ -196,7 +196,7 @@ impl Collector {
     async fn steps(&self) -> Result<(Collected, bool), ServiceError> {
         let mut done = Collected::default();
         let expired = self.expire_if_trusted(&mut done).await;
-        // Also after a failure: on a disk too full for a transaction, this is what frees space.
+        // Runs even if expiry failed: on a disk too full for a transaction, only this frees space.
         let removed = self.registry.remove_pending_blobs(self.settings.batch).await?;
         done.blobs = removed.blobs;
         done.bytes = removed.bytes;

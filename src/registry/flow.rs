@@ -45,7 +45,7 @@ impl Flow {
         self.writes = Some(writes);
     }
 
-    /// Adds a piece. Returns whether that started a write.
+    /// Adds a piece. Returns whether that started a write. When memory is scarce, writes become narrow.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
         let Some(writes) = &mut self.writes else { return Ok(false) };
         if !writes.is_narrow() && self.budget.is_contended(Holder::Authenticated) {
@@ -77,8 +77,8 @@ impl Flow {
     }
 }
 
-/// Reserves memory: enough for wide writes while less than half of the memory is used, otherwise enough for narrow
-/// ones. So uploads leave the rest to other requests.
+/// Reserves memory: enough for wide writes ([`MAX_WIDE`]) while less than half of the memory is used,
+/// otherwise enough for narrow ones ([`MAX_NARROW`]). So uploads leave the rest to other requests.
 async fn reserve(budget: &MemoryBudget) -> Result<Reservation, ServiceError> {
     let holder = Holder::Authenticated;
     if !budget.is_half_used(holder)

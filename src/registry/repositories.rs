@@ -4,7 +4,7 @@ use super::{Registry, ServiceError};
 use crate::metadata::{ListPage, Page, Visible};
 use crate::oci::RepoName;
 
-/// Builds a page of up to `limit` items out of `items`, for which one more was requested.
+/// Builds a page of up to `limit` items. `items` may have one more, which shows that more follow.
 pub(super) fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
     let more = items.len() > limit;
     items.truncate(limit);

@@ -57,7 +57,7 @@ impl Registry {
 
     async fn free(&self) -> Result<u64, StoreError> {
         let now = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        // Acquire and Release: who sees the new time must not see the older value, as ARM would allow.
+        // Acquire and Release: a thread that sees the new time must also see the new value, even on ARM.
         let looked_at = self.space.looked_at.load(Ordering::Acquire);
         if looked_at > 0 && u128::from(now.saturating_sub(looked_at)) < FREE_SPACE_TTL.as_millis() {
             return Ok(self.space.free.load(Ordering::Relaxed));
@@ -74,7 +74,7 @@ impl Registry {
         self.reserve(requester, None).await
     }
 
-    /// The same without the budget, for a body that has its reservation.
+    /// Checks the same except for the budget, for a body whose part of the budget is already reserved.
     pub(super) async fn admit_space(&self) -> Result<(), ServiceError> {
         self.admit_change()?;
         if self.space_state().await? == SpaceState::Full {

@@ -52,8 +52,9 @@ impl Repository {
         deletion_result(outcome.await?)
     }
 
-    /// Returns up to `limit` manifests whose subject is `subject`, by digest after `after`. They include those listed
-    /// under the fallback tag: their subject is recorded however they were pushed.
+    /// Returns up to `limit` manifests whose subject is `subject`, in the order of digests after `after`.
+    /// They include those that a client also lists under the fallback tag, because the subject is recorded at
+    /// every push.
     ///
     /// # Errors
     /// Fails if the metadata store fails; an absent subject or repository has no referrers.
@@ -67,7 +68,7 @@ impl Repository {
         let metadata = &self.registry.metadata;
         let found = metadata.referrers(&self.name, subject, artifact_type, after, limit + 1).await?;
         let bytes: u64 = found.iter().map(|referrer| referrer.size).sum();
-        // The page was cut short: more may follow, and the next page starts with its last entry.
+        // The entry that exceeds the byte limit is left to the next page, and more may follow it.
         let limit = if bytes > MAX_REFERRERS_BYTES { limit.min(found.len() - 1).max(1) } else { limit };
         Ok(page(found, limit))
     }

@@ -47,8 +47,8 @@ impl Repository {
         .await
     }
 
-    /// Appends a body, which is the bytes of `range` if that is given, and returns the new offset. Bytes received
-    /// before an error are kept, unless the error is about the range.
+    /// Appends a body and returns the new offset. `range`, if given, says which bytes of the blob the body
+    /// has. Bytes received before an error are kept, unless the error is about the range.
     ///
     /// # Errors
     /// Any [`UploadError`] except `WrongDigest`.
@@ -80,7 +80,7 @@ impl Repository {
         detached(async move {
             this.verify(id, &mut owned, &digest).await?;
             let committed = this.commit(id, &mut owned, digest).await;
-            // Committed, gone, or to be read again from its record: the state in memory is of no use any more.
+            // Committed, gone, or to be read again from its record: the state in memory is outdated.
             *owned.slot = None;
             committed
         })
@@ -256,9 +256,11 @@ impl Repository {
 }
 
 impl super::Registry {
-    /// Undoes an interrupted commit: the bytes become staged again. The intent is recorded once more first. A metadata
-    /// store whose last commit failed does not know whether that commit is on its disk, and rejects the write; a record
-    /// that names the bytes could reappear when the store is reopened.
+    /// Undoes an interrupted commit: the bytes become staged again.
+    ///
+    /// It first records the intent once more, to test whether the metadata store accepts writes. A store
+    /// whose last commit failed rejects them: that commit may be on the disk, and then a record that names
+    /// the bytes reappears when the store is reopened. So the bytes must stay.
     pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), ServiceError> {
         if !self.metadata.record_intent(id, intent).await? {
             return Ok(());
@@ -276,7 +278,7 @@ impl super::Registry {
         Ok(())
     }
 
-    /// Returns how an upload that ends now is recorded.
+    /// Returns the record of an upload that ends now.
     pub(crate) fn end_of_upload(&self) -> UploadEnd {
         let lease = self.settings.lease;
         let shortest = self.settings.shortest_lease();

@@ -1,5 +1,5 @@
-//! The record of a run, that is of the process that uses the store, in the state file of the data directory and in the
-//! database.
+//! Records each run in the state file of the data directory and in the database. A run is one process that
+//! uses the store, from its start to its end.
 //!
 //! A start makes three writes: the state file announces the new run, the database commits it, the state file confirms
 //! it. If the process is killed before, between or after them, the database names a run that the state file knows, so
@@ -54,9 +54,9 @@ pub(super) struct RunRecord {
 }
 
 struct RunState {
-    /// The state that the state file should have.
+    /// The content that the state file should have.
     state: StoreState,
-    /// Whether the state file has it.
+    /// Whether the state file has this content.
     written: bool,
     ended: bool,
 }

@@ -18,7 +18,7 @@ use crate::metadata::{AccountRecords, Scope, Team, check_name};
 /// An organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Organisation {
-    /// Its name. Users who administer the prefix of this name also manage the organisation.
+    /// Its name. Users who administer the repositories below `NAME/` also manage the organisation.
     pub name: String,
     /// Its teams.
     pub teams: Vec<TeamEntry>,

@@ -34,7 +34,7 @@ pub(super) async fn reserve_memory(
     let memory = api.registry().memory();
     let reserved = memory.reserve(holder, Purpose::Pages, entries * ENTRY_BYTES).await?;
     let response = next.run(request).await;
-    // A larger response is in memory already, so it is only charged.
+    // What exceeds the reservation is in memory already, so waiting for memory would not help.
     let excess = response.body().size_hint().lower().saturating_sub((entries * ENTRY_BYTES) as u64);
     let excess = memory.charge(holder, Purpose::Pages, usize::try_from(excess).unwrap_or(usize::MAX / 4));
     Ok(response.map(|body| Body::new(ReservedBody { body, _memory: [reserved, excess] })))

@@ -1,4 +1,4 @@
-//! Makes text of clients safe to show, on a terminal too.
+//! Makes text from clients safe to show, even on a terminal.
 
 use crate::auth::masked;
 use crate::printable::is_unprintable;

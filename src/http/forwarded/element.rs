@@ -1,4 +1,5 @@
-//! Reads `Forwarded` (RFC 7239): each proxy appends an element with its client, and the scheme and host that it used.
+//! Reads `Forwarded` (RFC 7239): each proxy appends an element with its client, and the scheme and host that
+//! the client used.
 //!
 //! The header is read from its end, so that text which a client wrote before an element cannot invalidate or change the
 //! element that a proxy appended, not even by an unclosed quote.
@@ -19,9 +20,11 @@ struct Element {
     host: Option<Vec<u8>>,
 }
 
-/// Reads the element of the proxy that the client connected to: the last element whose client is not a trusted proxy,
-/// because everything before it is unverified, or the first element if all clients are trusted proxies. Unlike
-/// `X-Forwarded-Proto`, an element belongs to one proxy as a whole.
+/// Reads the element of the proxy that the client connected to. That is the last element whose client is not
+/// a trusted proxy; nobody has verified the elements before it. If all clients are trusted proxies, it is the
+/// first element.
+///
+/// The address, scheme and host all come from this element, because one proxy wrote it as a whole.
 pub(super) fn read(proxies: &TrustedProxies, headers: &HeaderMap) -> ForwardedRequest {
     let mut request = ForwardedRequest::default();
     for text in reversed_elements(headers) {
@@ -37,7 +40,7 @@ pub(super) fn read(proxies: &TrustedProxies, headers: &HeaderMap) -> ForwardedRe
 
 impl Element {
     /// Parses a `forwarded-element` (section 4). Also accepts spaces around parameters, and unquoted values that are
-    /// not tokens, because proxies write a `host` with its port like that. Ignores the whole element if it is
+    /// not tokens, because proxies write a `host` with its port like that. Returns `None` if the element is
     /// malformed.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut element = Self::default();

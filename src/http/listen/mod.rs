@@ -78,7 +78,7 @@ pub async fn serve<L: Listener, A: Handler>(
     }
 }
 
-/// How often connections are closed in favour of waiting ones that found no free slot.
+/// How often connections are closed to make room for waiting ones.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves each connection, or queues it until a slot is free.

@@ -1,9 +1,9 @@
-//! Polls tasks that wake themselves again at once.
+//! Polls a task again at once if it woke itself.
 //!
-//! A connection that receives a body wakes itself for each piece: the reading half wakes the receiving half
-//! in the same task. The runtime treats this like a task that yields to others and wakes another thread for
-//! it, once for each piece, which costs a good part of the time to receive it. This wrapper polls such a task
-//! again at once.
+//! A connection that receives a body wakes itself for each piece: the half that reads from the socket wakes
+//! the half that takes the body, in the same task. The runtime treats this as if the task yielded to others:
+//! it queues the task again and wakes another thread for it. Doing so for each piece takes a good part of the
+//! time in which the body is received. This wrapper polls such a task again without the runtime.
 
 use std::pin::Pin;
 use std::sync::Arc;

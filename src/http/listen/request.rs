@@ -19,8 +19,8 @@ use crate::memory::{OutOfMemory, Purpose, Reservation};
 /// The memory of a request apart from its head: its task with the handler's future, and its stream.
 pub(super) const REQUEST_MEMORY: usize = 16 * 1024;
 
-/// The size up to which a head is ordinary, in bytes. An ordinary head counts while the request is open; a
-/// larger one until it is dropped, which handlers that wait for a body do early.
+/// The size up to which a head is ordinary, in bytes. An ordinary head counts while the request is open. A
+/// larger one counts only until it is dropped: handlers that wait for a body drop it early.
 const MAX_ORDINARY_HEAD: usize = 4 * 1024;
 
 /// The memory of a header apart from its name and value.
@@ -35,8 +35,8 @@ const MAX_PIECE: usize = 32 * 1024;
 /// The memory of such a response: one piece waits for its client, and one is being sent.
 const PIECES_MEMORY: usize = 2 * MAX_PIECE;
 
-/// The maximum number of bytes read at once, if the disk must be waited for, of a file that the kernel sends.
-/// It fits into the memory that the connection holds anyway.
+/// The maximum number of bytes read at once from a file that the kernel sends, if they must come from the
+/// disk first. A piece of this size fits into the memory that the connection holds anyway.
 const MAX_UNCACHED_PIECE: usize = 16 * 1024;
 
 /// A request that is being handled, until it is dropped.
@@ -82,8 +82,8 @@ fn head_memory<B>(request: &Request<B>) -> usize {
 }
 
 impl OpenRequest {
-    /// Counts a request whose head has arrived. The only request of a connection is part of what the
-    /// connection holds, unless its head is large.
+    /// Counts a request whose head has arrived. If it is the connection's only one, the memory that the
+    /// connection holds already covers it, unless its head is large.
     pub(super) fn start<B>(guard: &Arc<ConnectionGuard>, request: &mut Request<B>) -> Self {
         let is_only = guard.state.requests() == 0;
         guard.state.start_request();
@@ -106,7 +106,7 @@ impl OpenRequest {
         &self.guard.state
     }
 
-    /// Whether to reject the request, because its connection holds enough while memory is short.
+    /// Whether to reject the request: memory is short, and its client or connection already holds enough.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused
     }
@@ -149,7 +149,7 @@ impl ResponseMemory {
         let holder = guard.state.holder();
         let reservation = match body.in_memory() {
             Some(..=MAX_ORDINARY_RESPONSE) => return Ok(Self::default()),
-            // It would wait in memory while its client already holds enough.
+            // The response would wait in memory although its client already holds enough.
             Some(_) if guard.shared.is_over_memory_share(guard) => return Err(OutOfMemory),
             Some(bytes) => match memory.try_reserve(holder, Purpose::SendBuffers, bytes) {
                 Some(reservation) => reservation,
@@ -186,9 +186,9 @@ impl Drop for ResponseMemory {
 pub(super) struct MeteredBody<B> {
     body: B,
     parts: Option<Parts>,
-    /// The rest of a piece that is passed on in smaller ones. hyper's progress shows how far its client is,
-    /// so hyper must hold little: once it has a whole body it drops it, and the memory it still holds is not
-    /// counted.
+    /// The rest of a large piece, which is passed to hyper in smaller ones. hyper must hold little. How much
+    /// it takes shows how far the client has read. And it drops this body as soon as it has all of it: what
+    /// hyper still holds then is no longer counted.
     rest: Bytes,
     watch: Option<(Arc<Stream>, Watch)>,
     _memory: ResponseMemory,
@@ -207,7 +207,7 @@ impl<B> MeteredBody<B> {
         Self { parts, ..self }
     }
 
-    /// Adds the HTTP/2 stream that it is sent on.
+    /// Adds the HTTP/2 stream that the body is sent on.
     pub(super) fn on_stream(self, watch: Option<(Arc<Stream>, Watch)>) -> Self {
         Self { watch, ..self }
     }

@@ -63,11 +63,11 @@ impl InForce {
     }
 }
 
-/// The result of adding a policy, before it is set.
+/// What would be in force if a policy were set.
 pub(super) struct Proposed {
     /// The policy alone, compiled.
     pub(super) alone: Compiled,
-    /// All policies as they would be with it.
+    /// All policies, including this one.
     pub(super) with_it: Arc<Compiled>,
     /// Warnings about the policy.
     pub(super) warnings: Vec<Warning>,
@@ -84,7 +84,7 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Creates the set from the configuration file, without recorded policies yet.
+    /// Creates the set from the configuration file. [`Self::load`] adds the recorded policies.
     ///
     /// # Errors
     /// Fails if a policy has a mistake; the error names the policy and the rule.
@@ -127,7 +127,7 @@ impl PolicySet {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        // The work holds its turn, because it continues if the client disconnects.
+        // The work itself holds the turn, because it continues even if the client disconnects.
         let turn = Arc::clone(&self.compiling).lock_owned().await;
         let work = tokio::task::spawn_blocking(move || {
             let done = work();
@@ -223,7 +223,8 @@ impl PolicySet {
     }
 }
 
-/// Merges and checks the policies of the file and these recorded ones. The file wins if names are the same.
+/// Merges the policies of the file with the recorded ones and checks them. If two have the same name, the one
+/// of the file wins.
 fn merge(file: &Policies, records: &[(Policy, Source)]) -> Result<InForce, PolicyError> {
     let mut listed: Vec<_> = file.policies.iter().map(|policy| (policy.clone(), Source::File)).collect();
     let names: HashSet<_> = file.policies.iter().map(Policy::name_or_preset).collect();

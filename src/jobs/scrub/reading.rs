@@ -56,7 +56,7 @@ impl BlobRead {
     /// Reads up to `limit` more bytes. Also returns how many it read.
     ///
     /// # Errors
-    /// Fails with errors of the store as a whole.
+    /// Fails if the store as a whole fails. If only this blob cannot be read, that is the verdict.
     pub(super) async fn read(
         mut self,
         store: &dyn BlobStore,

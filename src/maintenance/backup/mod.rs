@@ -104,11 +104,12 @@ impl BackupReport {
     }
 }
 
-/// Makes or updates in `dir` the backup of `registry`, whose blobs are in `data`. `dir` must exist, and the caller must
-/// have locked it.
+/// Backs up `registry`, whose blobs are in `data`, to `dir`, or updates the backup there. `dir` must exist,
+/// and the caller must have locked it.
 ///
 /// # Errors
-/// Fails if `dir` can't be used or a store fails; `dir` then still holds the previous backup.
+/// Fails if `dir` can't be used or a store fails. `dir` then holds the previous backup, or the complete new
+/// one if only the removal of old blobs failed.
 pub async fn backup(
     registry: &Registry,
     data: &Path,

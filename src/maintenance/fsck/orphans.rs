@@ -1,9 +1,10 @@
 //! Finds orphans: stored content that no record refers to.
 //!
-//! A blob's key moves from an upload's intent to a blob record, then to the list of blobs pending deletion, and then
-//! disappears. Each move is recorded before the content follows. So a check that first lists the content and then
-//! looks up the key in this order finds it, unless the blob was deleted meanwhile or is an orphan. A second look at
-//! the content distinguishes these two cases. A key is never reused, so removing an orphan is safe.
+//! A blob's key moves from an upload's intent to a blob record, then to the list of blobs pending deletion,
+//! and then disappears. Each move is recorded before the content follows. So the check lists the content
+//! first, and then looks for each key in these three places, in this order. A key that it does not find
+//! belongs to an orphan, or to a blob that was deleted meanwhile. A second look at the content distinguishes
+//! the two. A key is never reused, so removing an orphan is safe.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,8 +60,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Reports staged bytes of ended uploads. An upload is recorded before its bytes are staged, so an upload without a
-    /// record after its bytes were seen has ended. If a second listing still has them, nothing else will remove them.
+    /// Reports staged bytes of ended uploads. An upload is recorded before its bytes are staged. So if its
+    /// bytes were seen and it has no record now, it has ended. If a second listing still has the bytes,
+    /// nothing else will remove them.
     async fn check_orphan_uploads(
         &mut self,
         store: &dyn BlobStore,
@@ -86,7 +88,8 @@ impl Check<'_> {
     }
 }
 
-/// Returns the keys of `seen` that are in no upload intent, no blob record and not pending deletion.
+/// Returns the keys of `seen` that no upload intent and no blob record has, and that are not pending
+/// deletion.
 async fn unreferenced(
     metadata: &Metadata,
     seen: Vec<(BlobKey, u64)>,

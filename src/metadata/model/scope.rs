@@ -10,7 +10,7 @@ use crate::oci::{InvalidName, RepoName};
 /// One repository, all repositories below a prefix, or all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Scope {
-    /// All repositories. Written as the empty text.
+    /// All repositories. Written as the empty string.
     #[default]
     All,
     /// Repositories whose names start with this prefix. It ends with a slash, so that `team/` does not include

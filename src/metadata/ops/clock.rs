@@ -34,7 +34,7 @@ pub(in crate::metadata) fn shift_times(c: &dyn Connection, jump: ClockJump) -> s
         let sql = format!("UPDATE {table} SET {column} = {column} + ?3 WHERE {column} BETWEEN ?1 AND ?2");
         c.execute(&sql, params![from, until, by])?;
     }
-    // Nothing in a repository was pushed or pulled later than the repository.
+    // A repository's own times may lie outside the span, but they must not be before those of its content.
     c.execute(
         "UPDATE repositories SET pushed_at = t.at
          FROM (SELECT repo, max(updated_at) AS at FROM tags GROUP BY repo) t

@@ -2,8 +2,11 @@
 
 use crate::metadata::sql::{self, Connection};
 
-/// Queries that find nothing in a consistent store, each with the meaning of a row that it finds. A row's values follow
-/// each other in the description of the problem.
+/// Queries that find nothing in a consistent store, each after the problem that a found row means. The
+/// description of the problem ends with the values of the row, joined.
+///
+/// A manifest of state 0 is live. An edge of kind 0 refers to a blob, 1 to a child, 2 to the subject. The
+/// review queue has leased links (0), manifests that nothing keeps (1), hidden links (2) and orphans (3).
 const RULES: [(&str, &str); 15] = [
     (
         "a live manifest refers to a missing blob",

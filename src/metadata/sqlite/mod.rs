@@ -82,12 +82,13 @@ impl Sqlite {
         &self.path
     }
 
-    /// Whether the database was opened without the right to change it.
+    /// Whether the database was opened only for reading.
     pub(in crate::metadata) fn is_read_only(&self) -> bool {
         self.writer.is_none()
     }
 
-    /// Runs a change that holds and writes about `bytes` bytes in a transaction and returns after its COMMIT.
+    /// Runs a change in a transaction, and returns after its COMMIT. The change holds and writes about
+    /// `bytes` bytes.
     pub(in crate::metadata) async fn write<T, F>(
         &self,
         durability: Durability,

@@ -13,9 +13,12 @@ pub(super) const MERGE_WINDOW: Duration = Duration::from_secs(60);
 /// The maximum number of entries waiting to be written.
 const MAX_WAITING: usize = 10_000;
 
-/// The maximum number of distinct entries per minute about requests that did not succeed: of one client for one action,
-/// and of all clients together.
+/// The maximum number of distinct entries per minute about unsuccessful requests of one client
+/// for one action.
 const MAX_FAILURES_PER_CLIENT: u32 = 30;
+
+/// The maximum number of distinct entries per minute about unsuccessful requests of all clients
+/// together.
 const MAX_FAILURES: u32 = 1000;
 
 /// The waiting entries.
@@ -25,10 +28,13 @@ pub(super) struct Gathered {
     waiting: HashMap<Audited, (u64, AuditTimes)>,
     next: u64,
     lost: u64,
-    /// When the minute began in which entries about failures are counted, by the monotonic clock.
+    /// When the current minute began, by the monotonic clock. The fields below are about its failures.
     minute: Option<Duration>,
+    /// The number of distinct entries.
     started: u32,
+    /// The number of distinct entries of each client for each action.
     started_by: HashMap<(IpAddr, AuditAction), u32>,
+    /// The distinct entries.
     seen: HashSet<Audited>,
 }
 
@@ -57,7 +63,8 @@ impl Gathered {
         self.merge(audited, AuditTimes::once(at));
     }
 
-    /// Returns the entry about a failure, or the summary entry where there are too many. `None` if it is not recorded.
+    /// Returns the entry about a failure, or a summary of it if its client has too many. `None` if all
+    /// clients together have too many.
     fn limited(&mut self, audited: Audited, network: IpAddr, elapsed: Duration) -> Option<Audited> {
         if self.minute.is_none_or(|start| elapsed.saturating_sub(start) >= MERGE_WINDOW) {
             self.minute = Some(elapsed);
@@ -155,7 +162,7 @@ mod tests {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "the type of the argument that it is for")]
+    #[expect(clippy::unnecessary_wraps, reason = "the parameter of `add` is an `Option`")]
     fn network(number: u32) -> Option<IpAddr> {
         Some(IpAddr::from(number.to_be_bytes()))
     }

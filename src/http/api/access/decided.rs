@@ -19,7 +19,7 @@ use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Emptied, ManifestError, Registry, Repository, ServiceError};
 use crate::reports::{ListedTag, ManifestDetail, Reports, TrashListingPage, TrashListingPosition, Why};
 
-/// The right to read one repository. As an extractor, it is for the repository in the path.
+/// The right to read one repository. A handler that extracts it gets it for the repository in the path.
 pub(in crate::http::api) struct Reader {
     api: Arc<Api>,
     name: RepoName,
@@ -157,7 +157,7 @@ impl FromRequestParts<Arc<Api>> for SelfService {
     }
 }
 
-/// The action that a [`Changer`] is allowed to do.
+/// The action that a [`Changer`] may perform.
 pub(in crate::http::api) trait ChangeAction: Send {
     /// The action that access control decides on.
     const ACTION: Action;

@@ -195,6 +195,7 @@ fn by_number<T>(
         }
         return Ok(());
     }
+    // No name comes before the empty string or after `~`.
     let (number, name) = match (search.after, search.descending) {
         (Some(after), _) => (after.number, after.name.as_str()),
         (None, false) => (i64::MIN, ""),
@@ -210,7 +211,7 @@ fn by_number<T>(
     Ok(())
 }
 
-/// Finds and sorts all visible repositories after the previous page. Returns `None` if they are too many.
+/// Finds and sorts all visible repositories after the previous page. Returns `None` if there are too many.
 fn sorted_candidates(
     c: &dyn Connection,
     sort: SortKey,
@@ -232,7 +233,7 @@ fn sorted_candidates(
                 found.push(candidate);
             }
         }
-        // Empty ranges cost a lookup too, but scanning all invisible repositories costs more.
+        // An empty range is not counted: its lookup costs less than scanning all invisible repositories.
     }
     found.sort_by(|one, other| (one.number, &one.name).cmp(&(other.number, &other.name)));
     if search.descending {
