@@ -7,8 +7,25 @@
 //! database with serializable transactions does not let two of these overlap.
 
 use crate::clock::Timestamp;
-use crate::metadata::BlobSize;
 use crate::metadata::sql::{self, Connection, Row, params};
+use crate::metadata::{BlobSize, Durability, Metadata, Operation, Result};
+
+/// Milliseconds in a day.
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+impl Metadata {
+    /// Records, lazily, the totals for the day of `now`, if they have changed.
+    pub async fn record_day(&self, now: Timestamp) -> Result<()> {
+        self.perform(Operation::RecordDay, async {
+            let day = now.0.div_euclid(DAY_MILLIS);
+            if self.read(|c| is_day_recorded(c, day))? {
+                return Ok(());
+            }
+            self.write(Durability::Lazy, move |c| record_day(c, day)).await
+        })
+        .await
+    }
+}
 
 /// Counts `by` new uploads.
 pub(in crate::metadata) fn change_uploads(c: &dyn Connection, by: i64) -> sql::Result<()> {
@@ -208,5 +225,25 @@ fn change_quotas(c: &dyn Connection, repo: i64, growth: QuotaGrowth) -> sql::Res
                           OR (prefix LIKE '%/' AND substr(r.name, 1, length(prefix)) = prefix)))",
     )?
     .execute([repo, growth.bytes, growth.tags, growth.repositories])
+    .map(drop)
+}
+
+/// Whether the row of `day` equals the totals.
+fn is_day_recorded(c: &dyn Connection, day: i64) -> sql::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM usage_days d, totals t WHERE d.day = ?1 AND t.id = 1 AND d.blobs = t.blobs
+         AND d.bytes = t.bytes AND d.allocated = t.allocated AND d.manifests = t.manifests",
+    )?
+    .exists([day])
+}
+
+fn record_day(c: &dyn Connection, day: i64) -> sql::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO usage_days (day, blobs, bytes, allocated, manifests)
+         SELECT ?1, blobs, bytes, allocated, manifests FROM totals WHERE id = 1
+         ON CONFLICT (day) DO UPDATE SET blobs = excluded.blobs, bytes = excluded.bytes,
+                                         allocated = excluded.allocated, manifests = excluded.manifests",
+    )?
+    .execute([day])
     .map(drop)
 }

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::{accounting, ensure_repo, events, quotas, repo_id};
-use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
+use crate::metadata::sql::{Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
 use crate::metadata::{
     BlobRecord, BlobSize, Deletion, Durability, EdgeKind, EventDetails, Integrity, Metadata, Mount,
     Operation, Renewal, Result, Target, sql,
@@ -136,6 +136,17 @@ impl Metadata {
         })
         .await
     }
+
+    /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.
+    pub async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
+        self.perform(Operation::RecordAllocated, async {
+            self.write_behind(Durability::Lazy, move |c| {
+                measured.iter().try_for_each(|(key, allocated)| record_allocated(c, key, *allocated))
+            })
+            .await
+        })
+        .await
+    }
 }
 
 fn mark(c: &dyn Connection, key: BlobKey, condition: Integrity, now: Timestamp) -> sql::Result<bool> {
@@ -155,11 +166,7 @@ fn mark(c: &dyn Connection, key: BlobKey, condition: Integrity, now: Timestamp) 
 }
 
 /// Records the allocated size of a generation of a blob, if it is the current one.
-pub(in crate::metadata) fn record_allocated(
-    c: &dyn Connection,
-    key: &BlobKey,
-    allocated: u64,
-) -> sql::Result<()> {
+fn record_allocated(c: &dyn Connection, key: &BlobKey, allocated: u64) -> sql::Result<()> {
     let target = digest(&key.digest);
     let before = c
         .prepare_cached("SELECT size, allocated FROM blobs WHERE digest = ?1 AND generation = ?2")?
@@ -204,13 +211,21 @@ pub(in crate::metadata) fn link(
 
 /// Schedules the current generation of a blob for deletion. Returns its size, or `None` if there is no such blob.
 pub(in crate::metadata) fn doom(c: &dyn Connection, target: &[u8]) -> sql::Result<Option<BlobSize>> {
-    let doomed = c
-        .prepare_cached(
-            "INSERT INTO doomed (generation, digest, size, allocated)
-             SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1 RETURNING size, allocated",
-        )?
-        .query_row([target], accounting::read_size)
-        .optional()?;
+    doom_selected(
+        c,
+        "INSERT INTO doomed (generation, digest, size, allocated)
+         SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1 RETURNING size, allocated",
+        [target],
+    )
+}
+
+/// Schedules the content for deletion that `insert` selects, if any, and counts it. Returns its size.
+pub(in crate::metadata) fn doom_selected(
+    c: &dyn Connection,
+    insert: &str,
+    values: impl Params,
+) -> sql::Result<Option<BlobSize>> {
+    let doomed = c.prepare_cached(insert)?.query_row(values, accounting::read_size).optional()?;
     accounting::change_pending_deletions(c, doomed, 1)?;
     Ok(doomed)
 }

@@ -100,14 +100,14 @@ impl Metadata {
             let generation = intent.generation;
             self.write(Durability::Full, move |c| {
                 // The blob of an earlier intent may exist although nothing else refers to it.
-                let mut doom = c.prepare_cached(
+                blobs::doom_selected(
+                    c,
                     "INSERT INTO doomed (generation, digest, size, allocated)
                      SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
                      WHERE id = ?1 AND intent_generation <> ?2
                      ON CONFLICT DO NOTHING RETURNING size, allocated",
+                    params![id, generation],
                 )?;
-                let doomed = doom.query_row(params![id, generation], accounting::read_size).optional()?;
-                accounting::change_pending_deletions(c, doomed, 1)?;
                 let mut update = c.prepare_cached(
                     "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
                 )?;
@@ -174,14 +174,14 @@ impl Metadata {
         self.perform(Operation::CancelUpload, async {
             self.write(Durability::Lazy, move |c| {
                 // Content that was already moved to its intended place must not be left without a reference.
-                let mut doom = c.prepare_cached(
+                blobs::doom_selected(
+                    c,
                     "INSERT INTO doomed (generation, digest, size, allocated)
                      SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
                      WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)
                      ON CONFLICT DO NOTHING RETURNING size, allocated",
+                    params![id, idle_since],
                 )?;
-                let doomed = doom.query_row(params![id, idle_since], accounting::read_size).optional()?;
-                accounting::change_pending_deletions(c, doomed, 1)?;
                 Ok(end_upload(c, id, idle_since, end)?.is_some())
             })
             .await

@@ -2,22 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::Timestamp;
 use crate::metadata::ops::maintenance::stored_blob;
-use crate::metadata::ops::{blobs, repo_id};
+use crate::metadata::ops::repo_id;
 use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
 use crate::metadata::queries::reclaimable::{graph, summary};
 use crate::metadata::queries::why::WhyOptions;
 use crate::metadata::queries::{usage, why};
 use crate::metadata::sql::{Snapshot, digest};
 use crate::metadata::{
-    BigBlob, BlobWhy, ColdTag, CollectionRules, Durability, ManifestWhy, Metadata, Operation, PrefixUsage,
+    BigBlob, BlobWhy, ColdTag, CollectionRules, ManifestWhy, Metadata, Operation, PrefixUsage,
     ReclaimableSummary, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
 };
-use crate::oci::{BlobKey, Digest, Reference, RepoName};
-
-/// Milliseconds in a day.
-const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+use crate::oci::{Digest, Reference, RepoName};
 
 impl Metadata {
     /// Returns some blobs whose allocated size is only an estimate that a migration made.
@@ -30,17 +26,6 @@ impl Metadata {
                 )?;
                 query.query_map([limit], stored_blob)?.collect()
             })
-        })
-        .await
-    }
-
-    /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.
-    pub async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
-        self.perform(Operation::RecordAllocated, async {
-            self.write_behind(Durability::Lazy, move |c| {
-                measured.iter().try_for_each(|(key, allocated)| blobs::record_allocated(c, key, *allocated))
-            })
-            .await
         })
         .await
     }
@@ -183,18 +168,6 @@ impl Metadata {
                 why::blob(c, &wanted, options)
             })
             .await
-        })
-        .await
-    }
-
-    /// Records, lazily, the totals for the day of `now`, if they have changed.
-    pub async fn record_day(&self, now: Timestamp) -> Result<()> {
-        self.perform(Operation::RecordDay, async {
-            let day = now.0.div_euclid(DAY_MILLIS);
-            if self.read(|c| usage::is_day_recorded(c, day))? {
-                return Ok(());
-            }
-            self.write(Durability::Lazy, move |c| usage::record_day(c, day)).await
         })
         .await
     }

@@ -235,23 +235,3 @@ pub(in crate::metadata) fn days(c: &dyn Connection, limit: usize) -> sql::Result
     days.reverse();
     Ok(days)
 }
-
-/// Whether the row of `day` equals the totals.
-pub(in crate::metadata) fn is_day_recorded(c: &dyn Connection, day: i64) -> sql::Result<bool> {
-    c.prepare_cached(
-        "SELECT 1 FROM usage_days d, totals t WHERE d.day = ?1 AND d.blobs = t.blobs AND d.bytes = t.bytes
-         AND d.allocated = t.allocated AND d.manifests = t.manifests",
-    )?
-    .exists([day])
-}
-
-pub(in crate::metadata) fn record_day(c: &dyn Connection, day: i64) -> sql::Result<()> {
-    c.prepare_cached(
-        "INSERT INTO usage_days (day, blobs, bytes, allocated, manifests)
-         SELECT ?1, blobs, bytes, allocated, manifests FROM totals WHERE id = 1
-         ON CONFLICT (day) DO UPDATE SET blobs = excluded.blobs, bytes = excluded.bytes,
-                                         allocated = excluded.allocated, manifests = excluded.manifests",
-    )?
-    .execute([day])
-    .map(drop)
-}
