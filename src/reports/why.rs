@@ -64,9 +64,9 @@ impl Reports {
         let now = self.registry.clock().now();
         let blob = self.why_blob(digest).await?;
         let reference = Reference::Digest(digest.clone());
-        let repositories = self.registry.metadata().manifest_repositories(digest, MAX_NAMED).await;
+        let repositories = self.registry.metadata().manifest_repositories(digest, MAX_NAMED).await?;
         let mut manifests = Vec::new();
-        for repository in repositories.map_err(ServiceError::from)? {
+        for repository in repositories {
             // The manifest may have been removed since.
             manifests.extend(self.kept_manifest(&repository, &reference).await?);
         }
@@ -82,8 +82,7 @@ impl Reports {
         let Some(why) = self.held_manifest(repository, reference).await? else {
             return Ok(None);
         };
-        let pinned_by = self.registry.metadata().pin(repository, &why.digest).await;
-        let pinned_by = pinned_by.map_err(ServiceError::from)?;
+        let pinned_by = self.registry.metadata().pin(repository, &why.digest).await?;
         let rules = match self.verdicts(repository, &why.digest).await {
             // Policies that cannot be used expire nothing, so they keep nothing either.
             Err(RetentionError::Policies(_)) => Some(Vec::new()),

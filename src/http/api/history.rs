@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::access::{Changer, Pushes, Reader};
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
+use super::page::recent;
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::metadata;
@@ -111,8 +112,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 }
 
 fn page(found: metadata::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {
-    let next = found.items.last().filter(|_| found.more).map(|last| last.id.to_string());
-    Json(Page { items: found.items.into_iter().map(Event::from).collect(), next })
+    Json(recent(found, |entry| (entry.id, entry.into())))
 }
 
 /// Lists the history of a tag, newest first. Removed tags have a history too.
@@ -126,10 +126,9 @@ async fn of_tag(
     InPath(TagPath { tag, .. }): InPath<TagPath>,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Event>>, Problem> {
-    let after = parameters.after()?;
-    let limit = parameters.limit()?;
-    let found = reader.history(Some(&tag), after, limit).await?;
-    if found.items.is_empty() && after.is_none() {
+    let (before, limit) = parameters.read()?;
+    let found = reader.history(Some(&tag), before, limit).await?;
+    if found.items.is_empty() && before.is_none() {
         return Err(Problem::unknown("the repository has no recorded history of this tag"));
     }
     Ok(page(found))
@@ -146,10 +145,9 @@ async fn of_repository(
     reader: Reader,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Event>>, Problem> {
-    let after = parameters.after()?;
-    let limit = parameters.limit()?;
-    let found = reader.history(None, after, limit).await?;
-    if found.items.is_empty() && after.is_none() && reader.repository().await?.is_none() {
+    let (before, limit) = parameters.read()?;
+    let found = reader.history(None, before, limit).await?;
+    if found.items.is_empty() && before.is_none() && reader.repository().await?.is_none() {
         return Err(Problem::unknown("repository unknown to the registry"));
     }
     Ok(page(found))

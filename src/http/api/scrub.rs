@@ -14,7 +14,6 @@ use super::problem::Errors;
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::clock::Timestamp;
 use crate::jobs::scrub::{QuarantineEntry, ScrubReport};
-use crate::registry::ServiceError;
 
 /// The progress of the background scrub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -106,8 +105,7 @@ async fn damaged(
 ) -> Result<Json<Page<Damaged>>, Problem> {
     let after = parameters.after()?;
     let limit = parameters.limit()?;
-    let found = registry_reader.metadata().quarantined_blobs(after.as_ref(), limit).await;
-    let found = found.map_err(ServiceError::from)?;
+    let found = registry_reader.metadata().quarantined_blobs(after.as_ref(), limit).await?;
     let next = found.items.last().filter(|_| found.more).map(|last| last.key.digest.to_string());
     let items = found.items.into_iter().map(|blob| Damaged::from(QuarantineEntry::from(blob))).collect();
     Ok(Json(Page { items, next }))

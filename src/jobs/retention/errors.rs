@@ -3,6 +3,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::metadata::MetadataError;
 use crate::oci::RepoName;
 use crate::registry::ServiceError;
 use crate::retention::PolicyError;
@@ -40,6 +41,12 @@ pub enum RetentionError {
     Service(#[from] ServiceError),
 }
 
+impl From<MetadataError> for RetentionError {
+    fn from(error: MetadataError) -> Self {
+        ServiceError::from(error).into()
+    }
+}
+
 /// Why a policy was not set or removed.
 #[derive(Debug, Error)]
 pub enum PolicyChangeError {
@@ -55,4 +62,10 @@ pub enum PolicyChangeError {
     /// A store failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
+}
+
+impl From<MetadataError> for PolicyChangeError {
+    fn from(error: MetadataError) -> Self {
+        ServiceError::from(error).into()
+    }
 }

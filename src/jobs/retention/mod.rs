@@ -122,7 +122,7 @@ impl Retention {
         let _one = self.planning.lock().await;
         let mut plan = self.make_plan(repo, Collected::new(self.plan_limit(), false), pressure).await?;
         let removed = plan.removed_manifests();
-        let free = self.registry.metadata().would_free(removed).await.map_err(ServiceError::from)?;
+        let free = self.registry.metadata().would_free(removed).await?;
         plan.would_free = Some(free);
         let plan = Arc::new(plan);
         self.lock_stored_plans().store(Arc::clone(&plan), self.plan_limit());
@@ -153,7 +153,7 @@ impl Retention {
         digest: &Digest,
     ) -> Result<Option<Vec<Row>>, RetentionError> {
         let in_force = self.usable_policies()?;
-        let entry = self.registry.metadata().repository_entry(repo).await.map_err(ServiceError::from)?;
+        let entry = self.registry.metadata().repository_entry(repo).await?;
         if entry.is_some_and(|entry| entry.tags > MAX_EVALUATED_TAGS) {
             return Ok(None);
         }
@@ -365,7 +365,7 @@ impl Retention {
 
     /// Fails if the repository does not exist: a misspelt name must not look like an empty plan.
     async fn require_repository(&self, repo: &RepoName) -> Result<(), RetentionError> {
-        let exists = self.registry.metadata().repository_exists(repo).await.map_err(ServiceError::from)?;
+        let exists = self.registry.metadata().repository_exists(repo).await?;
         exists.then_some(()).ok_or_else(|| RetentionError::UnknownRepository(repo.clone()))
     }
 

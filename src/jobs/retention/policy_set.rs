@@ -182,7 +182,7 @@ impl PolicySet {
             set_at: registry.clock().now(),
             by: by.map(str::to_owned),
         };
-        registry.metadata().set_policy(record).await.map_err(ServiceError::from)?;
+        registry.metadata().set_policy(record).await?;
         Ok(self.load(registry.metadata().as_ref()).await?)
     }
 
@@ -200,7 +200,7 @@ impl PolicySet {
         let _one = self.changing.lock().await;
         self.reject_file_policy(name)?;
         let now = registry.clock().now();
-        if !registry.metadata().remove_policy(name, now, by).await.map_err(ServiceError::from)? {
+        if !registry.metadata().remove_policy(name, now, by).await? {
             return Err(PolicyChangeError::Unknown(name.to_owned()));
         }
         Ok(self.load(registry.metadata().as_ref()).await?)

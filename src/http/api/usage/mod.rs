@@ -16,7 +16,6 @@ use super::problem::Errors;
 use super::{Api, Problem};
 use crate::metadata::Scope;
 use crate::oci::RepoName;
-use crate::registry::ServiceError;
 
 pub use report::*;
 
@@ -56,7 +55,7 @@ async fn get(
     let scope = scope.map_err(|error| Problem::bad(format_args!("scope: {error}")))?;
     let registry_reader = requester.registry_reader_for(&scope)?;
     if let Scope::One(name) = &scope
-        && !registry_reader.metadata().repository_exists(name).await.map_err(ServiceError::from)?
+        && !registry_reader.metadata().repository_exists(name).await?
     {
         return Err(unknown_repository(name));
     }

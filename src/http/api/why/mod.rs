@@ -15,7 +15,6 @@ use super::extract::InQuery;
 use super::problem::Errors;
 use super::{Api, Problem};
 use crate::oci::{Digest, Reference, RepoName};
-use crate::registry::ServiceError;
 use crate::reports;
 
 pub use report::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why};
@@ -86,7 +85,7 @@ async fn explain_blob_of(
     name: &RepoName,
     digest: &Digest,
 ) -> Result<Option<reports::Why>, Problem> {
-    match registry_reader.metadata().blob(name, digest).await.map_err(ServiceError::from)? {
+    match registry_reader.metadata().blob(name, digest).await? {
         Some(_) => Ok(registry_reader.reports().why_digest(digest).await?),
         None => Ok(None),
     }
