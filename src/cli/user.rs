@@ -86,10 +86,10 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
             AccountKind::Person => "person",
             AccountKind::Robot => "robot",
         };
-        let roles = account.roles.iter().map(|RoleThere { role, scope }| match scope.as_str() {
-            "" => role.to_string(),
-            scope => format!("{role}:{scope}"),
-        });
+        let roles = account
+            .roles
+            .iter()
+            .map(|RoleThere { role, scope }| ScopedRole { role: *role, scope: scope.clone() }.to_string());
         let kind = if account.disabled { format!("{kind}, disabled") } else { kind.to_owned() };
         [
             account.name.clone(),

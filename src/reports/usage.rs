@@ -3,7 +3,7 @@
 
 use super::Reports;
 use crate::metadata::{
-    BigBlob, ColdTag, MetadataError, QuotaUse, ReclaimableSummary, RepoUsage, Scope, Totals, Usage, UsageDay,
+    BigBlob, ColdTag, QuotaUse, ReclaimableSummary, RepoUsage, Scope, Totals, Usage, UsageDay,
 };
 use crate::registry::{BudgetState, ServiceError, Stored};
 use crate::store::Space;
@@ -84,21 +84,26 @@ impl Reports {
         };
         let mut quotas = self.registry.quota_use(None).await?;
         quotas.retain(|found| found.quota.scope.overlaps(scope) && shows(&found.quota.scope));
-        let report = async {
-            Ok::<_, MetadataError>(UsageReport {
-                scope: scope.clone(),
-                store,
-                usage: metadata.usage(scope).await?,
-                reclaimable: ReclaimableSummary::default(),
-                repositories: metadata.biggest_repositories(scope, MAX_REPOSITORIES).await?,
-                biggest_blobs: metadata.biggest_blobs(scope, MAX_RANKED).await?,
-                coldest_tags: metadata.coldest_tags(scope, MAX_RANKED).await?,
-                quotas,
-            })
+        let largest = async {
+            let usage = metadata.usage(scope).await?;
+            let repositories = metadata.biggest_repositories(scope, MAX_REPOSITORIES).await?;
+            let biggest_blobs = metadata.biggest_blobs(scope, MAX_RANKED).await?;
+            Ok((usage, repositories, biggest_blobs, metadata.coldest_tags(scope, MAX_RANKED).await?))
         };
         // The first query takes as long as the others together, so running them concurrently halves the time.
-        let (reclaimable, report) = tokio::try_join!(metadata.reclaimable_summary(scope, &rules), report)?;
-        Ok(UsageReport { reclaimable, ..report })
+        let (reclaimable, (usage, repositories, biggest_blobs, coldest_tags)) =
+            tokio::try_join!(metadata.reclaimable_summary(scope, &rules), largest)?;
+        let scope = scope.clone();
+        Ok(UsageReport {
+            scope,
+            store,
+            usage,
+            reclaimable,
+            repositories,
+            biggest_blobs,
+            coldest_tags,
+            quotas,
+        })
     }
 
     /// Reports what the registry as a whole uses.
