@@ -9,7 +9,7 @@
 //! | `order` | orders one certificate |
 //! | `authority_folder` | the files of the account and of the certificate with its key |
 //! | `authority` | the HTTP client for the authority |
-//! | `error` | errors with one-line messages |
+//! | `error` | errors |
 //!
 //! The TLS listener watches the certificate file, just as it watches a file that the operator provides. So
 //! the listener starts to use a new certificate without a restart, and running transfers continue.

@@ -72,6 +72,7 @@ macro_rules! text_serde {
         }
     )*};
 }
+
 /// Implements `Display` for `$type` as that of its only field.
 macro_rules! display_inner {
     ($($type:ty),*) => {$(

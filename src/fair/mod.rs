@@ -51,7 +51,7 @@ pub enum Client {
     Address(IpAddr),
     /// Clients of the local socket, and the server itself.
     Local,
-    /// A single request whose client cannot be told apart from others, as behind a proxy that does not
+    /// A single request whose client cannot be distinguished from others, as behind a proxy that does not
     /// identify its clients.
     Request(u64),
 }

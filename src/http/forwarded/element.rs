@@ -21,7 +21,7 @@ struct Element {
 }
 
 /// Reads the element of the proxy that the client connected to. That is the last element whose client is not
-/// a trusted proxy; nobody has verified the elements before it. If all clients are trusted proxies, it is the
+/// a trusted proxy; the elements before it are unverified. If all clients are trusted proxies, it is the
 /// first element.
 ///
 /// The address, scheme and host all come from this element, because one proxy wrote it as a whole.
