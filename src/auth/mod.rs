@@ -66,7 +66,7 @@ pub use identity::{
 pub use key::TokenKey;
 pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{AnonymousMode, AnonymousModes};
-pub use people::{PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
+pub use people::{PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
 pub use principal::{AuthError, Principal};
 pub use scope::{Action, Permission, ScopedRole};
 pub use secret::masked;

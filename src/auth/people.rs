@@ -24,7 +24,7 @@ pub const SIGN_IN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(
 
 /// Why a sign-in failed.
 #[derive(Debug, Error)]
-pub enum PersonError {
+pub enum PersonSignInError {
     /// No provider of this name lets people sign in.
     #[error("no such provider")]
     NoProvider,
@@ -51,7 +51,7 @@ pub enum PersonError {
     Account(#[from] AccountError),
 }
 
-impl From<io::Error> for PersonError {
+impl From<io::Error> for PersonSignInError {
     fn from(error: io::Error) -> Self {
         Self::Account(error.into())
     }
@@ -108,8 +108,8 @@ impl AccessControl {
         provider: &str,
         redirect: &str,
         now: Timestamp,
-    ) -> Result<(Url, String), PersonError> {
-        let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
+    ) -> Result<(Url, String), PersonSignInError> {
+        let found = self.identities().provider(provider).ok_or(PersonSignInError::NoProvider)?;
         let attempt = Attempt {
             state: secret::generate_nonce()?,
             nonce: secret::generate_nonce()?,
@@ -130,18 +130,18 @@ impl AccessControl {
         &self,
         callback: SignInCallback<'_>,
         now: Timestamp,
-    ) -> Result<SignedIn, PersonError> {
+    ) -> Result<SignedIn, PersonSignInError> {
         let SignInCallback { provider, redirect, state, code, cookie, from } = callback;
         let pending: Option<PendingSignIn> =
             self.tokens().verify_payload(COOKIE_AUDIENCE, cookie.as_bytes(), now);
         let pending =
             pending.filter(|pending| pending.provider == provider && pending.attempt.state == state);
-        let PendingSignIn { attempt, .. } = pending.ok_or(PersonError::NotStarted)?;
-        let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
+        let PendingSignIn { attempt, .. } = pending.ok_or(PersonSignInError::NotStarted)?;
+        let found = self.identities().provider(provider).ok_or(PersonSignInError::NoProvider)?;
         // A client that started a sign-in could try wrong codes for ever, and get this registry blocked at the
         // provider.
         if let Err(AuthError::RateLimited(wait)) = self.passwords().check_throttle(None, from) {
-            return Err(PersonError::RateLimited(wait));
+            return Err(PersonSignInError::RateLimited(wait));
         }
         let person = found.verify_person(code, &attempt, redirect, now).await.inspect_err(|_| {
             self.passwords().record_failure(None, from);
@@ -167,16 +167,16 @@ impl AccessControl {
         person: &Person,
         provider: &str,
         now: Timestamp,
-    ) -> Result<String, PersonError> {
+    ) -> Result<String, PersonSignInError> {
         let directory = self.accounts().current();
         if let Some(account) = directory.account_by_identity(&person.identity) {
             let name = account.name.clone();
-            return if account.disabled { Err(PersonError::Disabled(name)) } else { Ok(name) };
+            return if account.disabled { Err(PersonSignInError::Disabled(name)) } else { Ok(name) };
         }
         let name = person.name.clone();
-        check_name(&name).map_err(|_| PersonError::Name(name.clone()))?;
+        check_name(&name).map_err(|_| PersonSignInError::Name(name.clone()))?;
         if self.has_user(&name) {
-            return Err(PersonError::Taken(name));
+            return Err(PersonSignInError::Taken(name));
         }
         let record = AccountRecord {
             name: name.clone(),
@@ -189,14 +189,16 @@ impl AccessControl {
         };
         match self.add_user(record, Vec::new()).await {
             // The error must not reveal the name of the other user.
-            Err(AccountError::Taken(_) | AccountError::LooksAlike { .. }) => Err(PersonError::Taken(name)),
+            Err(AccountError::Taken(_) | AccountError::LooksAlike { .. }) => {
+                Err(PersonSignInError::Taken(name))
+            }
             made => Ok(made.map(|()| name)?),
         }
     }
 
     /// Adds a user to the teams that the provider's rules give them, and removes the user from the other teams that the
     /// rules name.
-    async fn update_teams(&self, user: &str, person: &Person) -> Result<(), PersonError> {
+    async fn update_teams(&self, user: &str, person: &Person) -> Result<(), PersonSignInError> {
         let directory = self.accounts().current();
         let is_in =
             |team: &Team| directory.records().members.iter().any(|(of, name)| of == team && name == user);

@@ -90,7 +90,7 @@ struct State {
     holders: HashMap<Ticket, Holder>,
     next_ticket: u64,
     /// Whether a task is reviewing the holders.
-    is_reviewed: bool,
+    has_reviewer: bool,
 }
 
 struct Holder {
@@ -133,7 +133,7 @@ impl FairQueue {
             waiting: HashMap::new(),
             holders: HashMap::new(),
             next_ticket: 0,
-            is_reviewed: false,
+            has_reviewer: false,
         };
         Arc::new(Self { state: Mutex::new(state), epoch: Instant::now() })
     }
@@ -169,7 +169,7 @@ impl FairQueue {
         let unwanted = self.serve(&mut state);
         if !state.waiting.is_empty() {
             self.review(&mut state);
-            if !std::mem::replace(&mut state.is_reviewed, true) {
+            if !std::mem::replace(&mut state.has_reviewer, true) {
                 tokio::spawn(review_while_needed(Arc::downgrade(self)));
             }
         }
@@ -206,7 +206,7 @@ impl FairQueue {
         let mut candidates = Vec::new();
         for (ticket, holder) in &mut state.holders {
             if holder.progress.is_recalled.load(Ordering::Relaxed) {
-                needs.take_from(&holder.client);
+                needs.claim_from(&holder.client);
                 continue;
             }
             let is_slow = holder.is_slow(now, self.millis(now));
@@ -219,7 +219,7 @@ impl FairQueue {
         candidates.sort_unstable();
         for (.., ticket) in candidates {
             let Some(holder) = state.holders.get(&ticket) else { continue };
-            if needs.take_from(&holder.client) {
+            if needs.claim_from(&holder.client) {
                 holder.progress.is_recalled.store(true, Ordering::Relaxed);
                 holder.progress.recall.notify_one();
             }
@@ -258,7 +258,7 @@ async fn review_while_needed(queue: Weak<FairQueue>) {
         let Some(queue) = queue.upgrade() else { return };
         let mut state = queue.state.lock();
         if state.waiting.is_empty() {
-            state.is_reviewed = false;
+            state.has_reviewer = false;
             return;
         }
         queue.review(&mut state);

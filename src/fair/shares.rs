@@ -129,7 +129,7 @@ impl Shares {
 
 impl Needs {
     /// Returns whether this client should give up a place, and counts it as given up.
-    pub(super) fn take_from(&mut self, holder: &Client) -> bool {
+    pub(super) fn claim_from(&mut self, holder: &Client) -> bool {
         if self.below_share > 0 {
             self.below_share -= 1;
             return true;

@@ -273,7 +273,7 @@ proptest! {
             freed += 1;
             prop_assert!(freed <= greedy + 1, "it waited for more than one turn of each other client");
             let largest = (0..greedy).max_by_key(|client| shares.held(&user(*client))).expect("one");
-            prop_assert!(shares.needs().take_from(&user(largest)));
+            prop_assert!(shares.needs().claim_from(&user(largest)));
             shares.give_back(&user(largest));
             while shares.serve_next().is_some() {}
         }

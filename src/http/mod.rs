@@ -321,7 +321,7 @@ impl Handler for App {
                     audit::entry_for_rejection(&self.state, &head, peer, denied, operation)
                 }
                 // Token and sign-in requests are logins. The API records its own requests.
-                Ok(_) if path == challenge::TOKEN_PATH || sign_in::is_return(path) => {
+                Ok(_) if path == challenge::TOKEN_PATH || sign_in::is_callback(path) => {
                     Some(audit::entry_for_login(&self.state, &head, peer))
                 }
                 Ok(_) => None,

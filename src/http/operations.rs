@@ -72,7 +72,7 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
 pub(super) fn required_permission(path: &str) -> Option<Permission<'static>> {
     match path {
         // Probes have no password. The token and sign-in endpoints authenticate the user themselves.
-        path if is_for_anyone(path) || path == TOKEN_PATH || sign_in::is_below(path) => None,
+        path if is_for_anyone(path) || path == TOKEN_PATH || sign_in::is_sign_in(path) => None,
         // Metrics name repositories.
         "/metrics" => Some(Permission::Scope(&Scope::All, Action::Pull)),
         _ => Some(Permission::Other),
@@ -98,7 +98,7 @@ pub(super) fn route(path: &str) -> &'static str {
         "/readyz" => "readyz",
         "/metrics" => "metrics",
         TOKEN_PATH => "token",
-        path if sign_in::is_below(path) => "login",
+        path if sign_in::is_sign_in(path) => "login",
         path if api::is_below(path) => "api",
         _ => "other",
     }

@@ -18,7 +18,9 @@ use super::payload::Payload;
 use super::query::Query;
 use super::reply::{Reply, value};
 use super::token::peer;
-use crate::auth::{ClaimedIdentity, PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn};
+use crate::auth::{
+    ClaimedIdentity, PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn,
+};
 use crate::clock::Timestamp;
 use crate::errors::Chain;
 use crate::metadata::{AuditAction, Scope};
@@ -33,13 +35,13 @@ const COOKIE_NAME: &str = "orlop-sign-in";
 const MAX_REASON_CHARS: usize = 200;
 
 /// Whether a path belongs to sign-in.
-pub(super) fn is_below(path: &str) -> bool {
+pub(super) fn is_sign_in(path: &str) -> bool {
     path.strip_prefix(LOGIN_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a path is the callback of a provider.
-pub(super) fn is_return(path: &str) -> bool {
-    is_below(path) && path.ends_with("/callback")
+pub(super) fn is_callback(path: &str) -> bool {
+    is_sign_in(path) && path.ends_with("/callback")
 }
 
 #[derive(Template)]
@@ -79,9 +81,9 @@ pub(super) async fn start(
 ) -> Response<Body> {
     let now = state.registry.clock().now();
     response(match state.access_control.start_sign_in(&provider, &redirect(&state, &provider), now).await {
-        Ok((address, kept)) => Reply::new(StatusCode::SEE_OTHER)
+        Ok((address, cookie_value)) => Reply::new(StatusCode::SEE_OTHER)
             .with(LOCATION, value(address.to_string()))
-            .with(SET_COOKIE, cookie(&state, &kept, SIGN_IN_TIMEOUT.as_secs()))
+            .with(SET_COOKIE, cookie(&state, &cookie_value, SIGN_IN_TIMEOUT.as_secs()))
             .with(CACHE_CONTROL, HeaderValue::from_static("no-store")),
         Err(error) => refused(&error),
     })
@@ -95,9 +97,9 @@ pub(super) async fn finish(
 ) -> Response<Body> {
     let (head, _) = request.into_parts();
     let peer = peer(&head);
-    let kept = kept(&head).unwrap_or_default();
-    if kept.is_empty() {
-        return response(refused(&PersonError::NotStarted));
+    let cookie_value = cookie_value(&head).unwrap_or_default();
+    if cookie_value.is_empty() {
+        return response(refused(&PersonSignInError::NotStarted));
     }
     let query = Query::new(head.uri.query());
     let parameter = |name: &str| query.get(name).unwrap_or_default();
@@ -119,7 +121,7 @@ pub(super) async fn finish(
         redirect: &redirect,
         state: &sign_in_state,
         code: &code,
-        cookie: kept,
+        cookie: cookie_value,
         from,
     };
     match state.access_control.finish_sign_in(callback, now).await {
@@ -154,25 +156,27 @@ fn signed_in_page(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -
     response
 }
 
-fn refused(error: &PersonError) -> Reply {
+fn refused(error: &PersonSignInError) -> Reply {
     let status = match error {
-        PersonError::NoProvider | PersonError::Provider(SignInError::None) => StatusCode::NOT_FOUND,
-        PersonError::NotStarted => StatusCode::BAD_REQUEST,
-        PersonError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-        PersonError::Provider(SignInError::Provider(_)) => StatusCode::BAD_GATEWAY,
-        PersonError::Provider(SignInError::Flaw(_))
-        | PersonError::Name(_)
-        | PersonError::Taken(_)
-        | PersonError::Disabled(_) => StatusCode::FORBIDDEN,
-        PersonError::Account(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        PersonSignInError::NoProvider | PersonSignInError::Provider(SignInError::None) => {
+            StatusCode::NOT_FOUND
+        }
+        PersonSignInError::NotStarted => StatusCode::BAD_REQUEST,
+        PersonSignInError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        PersonSignInError::Provider(SignInError::Provider(_)) => StatusCode::BAD_GATEWAY,
+        PersonSignInError::Provider(SignInError::Flaw(_))
+        | PersonSignInError::Name(_)
+        | PersonSignInError::Taken(_)
+        | PersonSignInError::Disabled(_) => StatusCode::FORBIDDEN,
+        PersonSignInError::Account(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     tracing::warn!(error = %Chain(error), "sign-in failed");
     // Details of the network and the disk are only for the operator.
     let why = match error {
-        PersonError::Provider(SignInError::Provider(_)) => {
+        PersonSignInError::Provider(SignInError::Provider(_)) => {
             "The provider could not be reached, or rejected the code.".into()
         }
-        PersonError::Account(_) => "An internal error occurred; see the server's log.".into(),
+        PersonSignInError::Account(_) => "An internal error occurred; see the server's log.".into(),
         error => Chain(error).to_string(),
     };
     page(status, &SignInFailedPage { why: &why })
@@ -184,7 +188,7 @@ fn redirect(state: &AppState, provider: &str) -> String {
 }
 
 /// The value of the sign-in cookie.
-fn kept(head: &Parts) -> Option<&str> {
+fn cookie_value(head: &Parts) -> Option<&str> {
     let cookies = head.headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     cookies.flat_map(|cookies| cookies.split("; ")).find_map(|cookie| {
         let (name, value) = cookie.split_once('=')?;
@@ -192,11 +196,11 @@ fn kept(head: &Parts) -> Option<&str> {
     })
 }
 
-fn cookie(state: &AppState, kept: &str, seconds: u64) -> HeaderValue {
+fn cookie(state: &AppState, cookie_value: &str, seconds: u64) -> HeaderValue {
     let https = state.settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
     let secure = if https { "; Secure" } else { "" };
     value(format!(
-        "{COOKIE_NAME}={kept}; Path={LOGIN_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+        "{COOKIE_NAME}={cookie_value}; Path={LOGIN_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
     ))
 }
 

@@ -124,7 +124,7 @@ impl Collector {
             return Ok(Some(now));
         }
         let evaluated = self.registry.metadata().last_evaluation().await?;
-        Ok(evaluated.filter(|evaluated| policies.has_made(evaluated)).map(|evaluated| evaluated.at))
+        Ok(evaluated.filter(|evaluated| policies.is_from(evaluated)).map(|evaluated| evaluated.at))
     }
 
     /// Switches to the shortest leases and idle times for uploads, or back to the usual ones.
@@ -204,7 +204,7 @@ impl Collector {
     }
 
     async fn expire_if_trusted(&self, done: &mut Collected) -> Result<bool, ServiceError> {
-        if self.clock_is_trusted().await? { self.expire(done).await } else { Ok(false) }
+        if self.check_clock().await? { self.expire(done).await } else { Ok(false) }
     }
 
     async fn expire(&self, done: &mut Collected) -> Result<bool, ServiceError> {
@@ -237,7 +237,7 @@ impl Collector {
     }
 
     /// Whether the clock is trusted, so that times may be compared.
-    pub(super) async fn clock_is_trusted(&self) -> Result<bool, ServiceError> {
+    pub(super) async fn check_clock(&self) -> Result<bool, ServiceError> {
         let paused = match self.registry.clock_state().await? {
             ClockState::Trusted => {
                 self.registry.metadata().record_time(self.registry.clock().now()).await?;

@@ -70,8 +70,8 @@ impl Metadata {
     ///
     /// # Errors
     /// Fails if the database can't be written.
-    pub fn fold_log(&self) -> Result<bool> {
-        self.sqlite().fold_log()
+    pub fn checkpoint_log(&self) -> Result<bool> {
+        self.sqlite().checkpoint_log()
     }
 
     /// Sets whether closing the database leaves its log in place, as if the process had been killed. By default the log

@@ -5,13 +5,13 @@
 
 mod audit;
 mod blobs;
+mod body_writer;
 mod budget;
 mod clock_guard;
 mod details;
 mod disk_reserve;
 mod errors;
 mod events;
-mod flow;
 mod guard;
 mod history;
 mod ledger;

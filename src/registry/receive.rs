@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::flow::Flow;
+use super::body_writer::BodyWriter;
 use super::sessions::{OpenUpload, Owned};
 use super::uploads::detached;
 use super::{ClientBody, ClientError, Registry, Repository, Requester, ServiceError, UploadError};
@@ -41,7 +41,7 @@ struct Work {
     requester: Requester,
     owned: Owned,
     /// Held only while bytes arrive.
-    flow: Option<Flow>,
+    writer: Option<BodyWriter>,
     /// The length of the chunk by its `Content-Range`.
     expected: Option<u64>,
     /// The offset and hash of the upload before the body.
@@ -93,7 +93,7 @@ impl Repository {
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
         let is_limited = registry.has_byte_quota(&self.name);
-        let work = Work { requester, owned, flow: None, expected, before, reserved: 0, is_limited };
+        let work = Work { requester, owned, writer: None, expected, before, reserved: 0, is_limited };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }
 }
@@ -137,7 +137,7 @@ impl Work {
             self.check(registry, after)?;
             self.reserve_quota(registry, id, after).await?;
             self.reserve_space(registry, id, after).await?;
-            self.start_flow(registry).await?;
+            self.start_writer(registry).await?;
             self.write(registry, id, piece).await?;
         }
         Ok(())
@@ -151,17 +151,17 @@ impl Work {
         id: UploadId,
         body: &mut ClientBody,
     ) -> Result<Option<Bytes>, UploadError> {
-        if self.flow.as_ref().is_some_and(Flow::is_recalled) {
-            self.stop_flow(registry, id).await?;
+        if self.writer.as_ref().is_some_and(BodyWriter::is_recalled) {
+            self.stop_writer(registry, id).await?;
         }
         loop {
             tokio::select! {
                 biased;
                 () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
                 piece = body.next() => return Ok(piece.transpose()?),
-                () = recalled(self.flow.as_ref().map(Flow::turn)) => {}
+                () = recalled(self.writer.as_ref().map(BodyWriter::turn)) => {}
             }
-            self.stop_flow(registry, id).await?;
+            self.stop_writer(registry, id).await?;
         }
     }
 
@@ -206,7 +206,7 @@ impl Work {
         }
         let upload = Some((id, after + RESERVE_AHEAD));
         if !registry.try_reserve(upload).await? {
-            self.stop_flow(registry, id).await?;
+            self.stop_writer(registry, id).await?;
             tokio::select! {
                 biased;
                 () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
@@ -218,24 +218,24 @@ impl Work {
     }
 
     /// Waits for a turn and for memory, unless the upload has them.
-    async fn start_flow(&mut self, registry: &Registry) -> Result<(), UploadError> {
-        if self.flow.is_some() {
+    async fn start_writer(&mut self, registry: &Registry) -> Result<(), UploadError> {
+        if self.writer.is_some() {
             return Ok(());
         }
-        let flow = tokio::select! {
+        let writer = tokio::select! {
             biased;
             () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
-            flow = Flow::start(registry, &self.requester.client) => flow?,
+            writer = BodyWriter::start(registry, &self.requester.client) => writer?,
         };
-        self.flow = Some(flow);
+        self.writer = Some(writer);
         Ok(())
     }
 
     /// Gives up the turn. Writes the gathered bytes first, so that no memory stays in use.
-    async fn stop_flow(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
-        let Some(flow) = &mut self.flow else { return Ok(()) };
-        flow.flush().await?;
-        self.flow = None;
+    async fn stop_writer(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.flush().await?;
+        self.writer = None;
         if registry.sessions.is_crowded() {
             // Other uploads need the file descriptors.
             let upload = in_hand(&mut self.owned)?;
@@ -248,15 +248,15 @@ impl Work {
     }
 
     async fn write(&mut self, registry: &Registry, id: UploadId, piece: Bytes) -> Result<(), UploadError> {
-        let Some(flow) = &mut self.flow else { return Ok(()) };
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         let upload = in_hand(&mut self.owned)?;
-        if !flow.is_open() {
+        if !writer.is_open() {
             registry.open_bytes(id, upload).await?;
-            flow.open(registry, Arc::clone(staged(upload)?), upload.offset);
+            writer.open(registry, Arc::clone(staged(upload)?), upload.offset);
         }
         upload.hasher.update(&piece);
         upload.offset += piece.len() as u64;
-        if flow.push(piece).await? {
+        if writer.push(piece).await? {
             if registry.settings.budget.is_none() {
                 registry.ledger.set(id, upload.offset);
             }
@@ -272,8 +272,8 @@ impl Work {
         if upload.offset - upload.recorded < RECORD_BYTES && waited < RECORD_INTERVAL {
             return Ok(());
         }
-        if let Some(flow) = &mut self.flow {
-            flow.flush().await?;
+        if let Some(writer) = &mut self.writer {
+            writer.flush().await?;
         }
         record_progress(registry, id, upload).await
     }
@@ -286,8 +286,8 @@ impl Work {
         id: UploadId,
         received: Result<(), UploadError>,
     ) -> Result<Owned, UploadError> {
-        let written = match &mut self.flow {
-            Some(flow) => flow.flush().await,
+        let written = match &mut self.writer {
+            Some(writer) => writer.flush().await,
             None => Ok(()),
         };
         if let Some(upload) = self.owned.slot.as_ref() {

@@ -24,12 +24,12 @@ pub enum SpaceState {
 pub(super) struct SpaceGuard {
     free: AtomicU64,
     /// When it was measured, in milliseconds of the monotonic clock plus one; zero for never.
-    looked_at: AtomicU64,
+    measured_at: AtomicU64,
 }
 
 impl SpaceGuard {
     pub(super) fn new() -> Self {
-        Self { free: AtomicU64::new(u64::MAX), looked_at: AtomicU64::new(0) }
+        Self { free: AtomicU64::new(u64::MAX), measured_at: AtomicU64::new(0) }
     }
 }
 
@@ -58,13 +58,13 @@ impl Registry {
     async fn free(&self) -> Result<u64, StoreError> {
         let now = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         // Acquire and Release: a thread that sees the new time must also see the new value, even on ARM.
-        let looked_at = self.space.looked_at.load(Ordering::Acquire);
-        if looked_at > 0 && u128::from(now.saturating_sub(looked_at)) < FREE_SPACE_TTL.as_millis() {
+        let measured_at = self.space.measured_at.load(Ordering::Acquire);
+        if measured_at > 0 && u128::from(now.saturating_sub(measured_at)) < FREE_SPACE_TTL.as_millis() {
             return Ok(self.space.free.load(Ordering::Relaxed));
         }
         let free = self.blobs.space().await?.free;
         self.space.free.store(free, Ordering::Relaxed);
-        self.space.looked_at.store(now, Ordering::Release);
+        self.space.measured_at.store(now, Ordering::Release);
         Ok(free)
     }
 

@@ -81,7 +81,7 @@ impl Evidence<'_> {
         }
         // A log next to another copy of the database hides which copy it is.
         let in_file = self.database.run_in_file.as_deref();
-        (state.folded && in_file.is_some() && !state.knows(in_file)).then_some(Loss::Older)
+        (state.checkpointed && in_file.is_some() && !state.knows(in_file)).then_some(Loss::Older)
     }
 
     /// Returns the loss of a database that records nothing.

@@ -237,7 +237,7 @@ pub(super) async fn retention(
     config: &Config,
     registry: &Arc<Registry>,
 ) -> Result<Arc<Retention>, StartError> {
-    let policies = PolicySet::of_file(config.retention.policies());
+    let policies = PolicySet::from_file(config.retention.policies());
     let policies = Arc::new(policies.map_err(|error| StartError::setting("retention.policies", error))?);
     policies.load(registry.metadata().as_ref()).await?;
     registry.guard_tags(Arc::clone(&policies) as _);

@@ -97,7 +97,7 @@ impl StartingRun {
                 next_run: None,
                 images: state.images || metadata.has_images()?,
                 // So that the database file alone identifies the run.
-                folded: metadata.fold_log().unwrap_or_default(),
+                checkpointed: metadata.checkpoint_log().unwrap_or_default(),
                 ..state
             };
         }
@@ -172,7 +172,7 @@ impl RunRecord {
             return;
         }
         current.ended = true;
-        match self.metadata.fold_log() {
+        match self.metadata.checkpoint_log() {
             Ok(true) => {}
             Ok(false) => {
                 tracing::info!("another process reads the database: the next start checkpoints its log");
@@ -185,7 +185,7 @@ impl RunRecord {
             }
         }
         let observed = self.observe(&current.state);
-        let state = StoreState { clean: true, folded: true, ..observed };
+        let state = StoreState { clean: true, checkpointed: true, ..observed };
         match self.file.write(&state) {
             Ok(()) => self.metadata.set_keep_log(false),
             Err(error) => tracing::warn!(%error, "failed to record the clean shutdown; the log is kept"),

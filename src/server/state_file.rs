@@ -29,7 +29,8 @@ pub(super) struct StoreState {
     /// Whether the database is complete without its log: it was closed cleanly, or nothing was written yet.
     pub(super) clean: bool,
     /// Whether the database file records the run without its log.
-    pub(super) folded: bool,
+    #[serde(rename = "folded")]
+    pub(super) checkpointed: bool,
 }
 
 impl StoreState {
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     fn state(run: Option<Uuid>, next_run: Option<Uuid>) -> StoreState {
-        StoreState { closed: true, images: true, run, next_run, clean: false, folded: true }
+        StoreState { closed: true, images: true, run, next_run, clean: false, checkpointed: true }
     }
 
     #[test]

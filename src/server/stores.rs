@@ -191,21 +191,27 @@ impl Found {
         Evidence { store: self.store, blobs: self.blobs, state: &self.state, database: &self.database }
     }
 
-    fn start(&self, accepted: bool, folded: bool) -> Start {
-        let unknown =
-            StoreState { closed: true, images: false, run: None, next_run: None, clean: true, folded: false };
+    fn start(&self, accepted: bool, checkpointed: bool) -> Start {
+        let unknown = StoreState {
+            closed: true,
+            images: false,
+            run: None,
+            next_run: None,
+            clean: true,
+            checkpointed: false,
+        };
         let recorded = self.recorded_run();
         let mut state = match &self.state {
             // The last start was interrupted after its commit, which may be only in the log.
             FoundState::Known(state) if state.next_run.is_some() && state.next_run == recorded => {
-                StoreState { run: recorded, next_run: None, clean: false, folded: false, ..*state }
+                StoreState { run: recorded, next_run: None, clean: false, checkpointed: false, ..*state }
             }
             FoundState::Known(state) => *state,
             FoundState::None => StoreState { run: recorded, ..unknown },
             FoundState::Malformed(_) => unknown,
         };
-        state.clean |= folded;
-        state.folded |= folded;
+        state.clean |= checkpointed;
+        state.checkpointed |= checkpointed;
         state.images |= self.blobs;
         if accepted {
             // Until the database records that the registry stays closed, the loss must be accepted again.

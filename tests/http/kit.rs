@@ -113,7 +113,7 @@ impl Server {
         let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub));
         let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
         let rules = RetentionSettings { batch: 100 };
-        let policies = Arc::new(PolicySet::of_file(setup.policies).expect("policies"));
+        let policies = Arc::new(PolicySet::from_file(setup.policies).expect("policies"));
         let retention = Arc::new(Retention::new(Arc::clone(&registry), policies, rules));
         let health = Arc::clone(&setup.health);
         let accounts = Accounts::load(Arc::clone(registry.metadata())).await.expect("accounts");

@@ -26,7 +26,7 @@ pub fn policies(toml: &str) -> Policies {
 
 /// Retention with these policies, which also protect the registry's immutable tags and restrict its collector.
 pub async fn retention(kit: &mut Kit, policies: Policies) -> Retention {
-    let policies = Arc::new(PolicySet::of_file(policies).expect("sound policies"));
+    let policies = Arc::new(PolicySet::from_file(policies).expect("sound policies"));
     policies.load(kit.registry.metadata().as_ref()).await.expect("loaded");
     kit.registry.guard_tags(Arc::clone(&policies) as _);
     let rules = CollectorSettings {
@@ -365,7 +365,7 @@ async fn setting_and_removing_policies_records_their_history() {
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 1);
 
     // A new process loads them too.
-    let reloaded = PolicySet::of_file(Policies::default()).expect("sound");
+    let reloaded = PolicySet::from_file(Policies::default()).expect("sound");
     reloaded.load(registry.metadata().as_ref()).await.expect("loaded");
     assert_eq!(reloaded.in_force().policies.len(), 1);
     policies.remove(registry, "mine", None).await.expect("removed");

@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::SelfService;
+use super::access::AnyAccess;
 use super::problem::Errors;
 use super::{Api, Problem, ROOT, resource_routes};
 
@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/openapi.json", operation_id = "getDocument", tag = "about",
     responses((status = OK, description = "The OpenAPI document.", body = Object), Errors)
 )]
-async fn get(_: SelfService) -> impl IntoResponse {
+async fn get(_: AnyAccess) -> impl IntoResponse {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let text = TEXT.get_or_init(|| build_document().to_json().unwrap_or_default().into());
     ([(CONTENT_TYPE, "application/json")], text.clone())

@@ -53,7 +53,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Api>> for InQuery<T> {
 /// A request with a JSON body: the right to make it, the path or query, and the body. Handlers have no other
 /// access to a body, so every change with a body is authorised after the body has arrived.
 pub(super) struct WithBody<R, T, P = ()> {
-    /// The right. It is decided before the body is read, so that only authorised clients see other errors,
+    /// The right. It is checked before the body is read, so that only authorised clients see other errors,
     /// and again afterwards, because the right may be withdrawn while a slow body arrives.
     pub(super) right: R,
     /// The parameters of the path or the query.
@@ -139,7 +139,7 @@ pub(super) struct RepositoryPath {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[expect(dead_code, reason = "the decided right has the name")]
+    #[expect(dead_code, reason = "the right has the name")]
     pub(super) name: RepoName,
 }
 
@@ -153,7 +153,7 @@ pub(super) struct TagPath {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[expect(dead_code, reason = "the decided right has the name")]
+    #[expect(dead_code, reason = "the right has the name")]
     pub(super) name: RepoName,
     /// The tag.
     #[serde(deserialize_with = "parse_string")]
@@ -171,7 +171,7 @@ pub(super) struct ManifestPath {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[expect(dead_code, reason = "the decided right has the name")]
+    #[expect(dead_code, reason = "the right has the name")]
     pub(super) name: RepoName,
     /// The manifest's digest.
     #[serde(deserialize_with = "parse_string")]

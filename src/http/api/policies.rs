@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{RegistryAdmin, RegistryReader, SelfService};
+use super::access::{AnyAccess, RegistryAdmin, RegistryReader};
 use super::extract::{InPath, InQuery, WithBody};
 use super::page::{PageParameters, recent};
 use super::problem::{ChangeErrors, Errors};
@@ -260,7 +260,7 @@ async fn check(
     get, path = "/retention/presets", operation_id = "listPresets", tag = "retention",
     responses((status = OK, description = "All presets.", body = Vec<PresetEntry>), Errors)
 )]
-async fn presets(_: SelfService) -> Json<Vec<PresetEntry>> {
+async fn presets(_: AnyAccess) -> Json<Vec<PresetEntry>> {
     let entry = |preset: &crate::retention::Preset| PresetEntry {
         name: preset.name.into(),
         toml: preset.toml.into(),

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::SelfService;
+use super::access::AnyAccess;
 use super::problem::Errors;
 use super::{Api, Time};
 
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/status", operation_id = "getStatus", tag = "about",
     responses((status = OK, description = "The status, whether ready or not.", body = Status), Errors)
 )]
-async fn get(service: SelfService) -> Json<Status> {
+async fn get(service: AnyAccess) -> Json<Status> {
     let (problem, warnings) = match service.health().ready().await {
         Ok(warnings) => (None, warnings),
         Err(problem) => (Some(problem), service.health().warnings()),

@@ -60,7 +60,7 @@ pub async fn serve<L: Listener, A: Handler>(
     let accepting = accept_connections(&listener, &handler, &shared, &tasks);
     let following = async {
         match &tls {
-            Some(tls) => tls.follow().await,
+            Some(tls) => tls.watch_files().await,
             None => std::future::pending().await,
         }
     };
@@ -97,7 +97,7 @@ async fn accept_connections<L: Listener, A: Handler>(
                     waiting.push(io, peer, shared);
                 }
             }
-            () = tokio::time::sleep(CLOSE_INTERVAL), if !waiting.is_empty() => waiting.close_for_all(shared),
+            () = tokio::time::sleep(CLOSE_INTERVAL), if !waiting.is_empty() => waiting.make_room(shared),
             () = shared.connection_closed.notified() => {
                 waiting.retry(|io, peer| admit(io, peer, handler, shared, tasks));
             }

@@ -89,7 +89,7 @@ impl Tls {
 
     /// Watches the files for ever. If new files cannot be used, the last configuration stays in use, so that
     /// a faulty renewal does not interrupt the service.
-    pub(super) async fn follow(self: &Arc<Self>) {
+    pub(super) async fn watch_files(self: &Arc<Self>) {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
             let this = Arc::clone(self);

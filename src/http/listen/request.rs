@@ -91,15 +91,15 @@ impl OpenRequest {
         let ordinary = if is_only { 0 } else { REQUEST_MEMORY + head.min(MAX_ORDINARY_HEAD) };
         let large = if head > MAX_ORDINARY_HEAD { head } else { 0 };
         let is_refused = !is_only && guard.shared.is_saturated(guard);
-        let held = |bytes| (bytes > 0 && !is_refused).then(|| ChargedMemory::charge(guard, bytes));
-        if let Some(held) = held(large) {
+        let charge = |bytes| (bytes > 0 && !is_refused).then(|| ChargedMemory::charge(guard, bytes));
+        if let Some(charge) = charge(large) {
             // A copy, because the log keeps the URI, which would otherwise keep the whole head in memory.
             if let Ok(uri) = request.uri().to_string().parse() {
                 *request.uri_mut() = uri;
             }
-            request.extensions_mut().insert(HeadMemory { _held: Arc::new(held) });
+            request.extensions_mut().insert(HeadMemory { _held: Arc::new(charge) });
         }
-        Self { guard: Arc::clone(guard), sending: false, is_refused, memory: Mutex::new(held(ordinary)) }
+        Self { guard: Arc::clone(guard), sending: false, is_refused, memory: Mutex::new(charge(ordinary)) }
     }
 
     pub(super) fn state(&self) -> &ConnectionState {

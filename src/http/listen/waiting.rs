@@ -50,7 +50,7 @@ impl<S> Waiting<S> {
     }
 
     /// Closes one connection for each that waits.
-    pub(super) fn close_for_all(&self, shared: &Shared) {
+    pub(super) fn make_room(&self, shared: &Shared) {
         self.users.iter().chain(&self.anonymous).for_each(|(_, peer)| shared.close_least_useful(*peer));
     }
 

@@ -35,7 +35,7 @@ impl<'a> Run<'a> {
     /// Reclaims space: removes garbage first, then the oldest manifests in the trash, then what policies allow.
     pub(super) async fn reclaim(&self) -> Result<(), ServiceError> {
         self.collect(0).await?;
-        if !self.job.collector.clock_is_trusted().await? {
+        if !self.job.collector.check_clock().await? {
             return Ok(());
         }
         loop {

@@ -9,11 +9,11 @@ mod apply;
 mod collect;
 mod details;
 mod errors;
+mod evictor;
 mod pass;
 mod plan;
 mod policy_preview;
 mod policy_set;
-mod relief;
 mod repo_evaluation;
 mod stored_plans;
 

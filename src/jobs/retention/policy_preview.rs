@@ -77,7 +77,7 @@ impl Retention {
         let now = self.now();
         let mut emptied = Vec::new();
         for repo in affected {
-            let evaluated = self.evaluate(&proposed.with_it, &repo, now, false).await?;
+            let evaluated = self.evaluate(&proposed.combined, &repo, now, false).await?;
             if evaluated.is_some_and(|rows| is_emptied(&rows, name)) {
                 emptied.push(repo);
             }

@@ -58,7 +58,7 @@ impl InForce {
     }
 
     /// Whether a recorded evaluation was made by these policies.
-    pub(in crate::jobs) fn has_made(&self, record: &EvaluationRecord) -> bool {
+    pub(in crate::jobs) fn is_from(&self, record: &EvaluationRecord) -> bool {
         record.policies == self.fingerprint
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct Proposed {
     /// The policy alone, compiled.
     pub(super) alone: Compiled,
     /// All policies, including this one.
-    pub(super) with_it: Arc<Compiled>,
+    pub(super) combined: Arc<Compiled>,
     /// Warnings about the policy.
     pub(super) warnings: Vec<Warning>,
 }
@@ -88,7 +88,7 @@ impl PolicySet {
     ///
     /// # Errors
     /// Fails if a policy has a mistake; the error names the policy and the rule.
-    pub fn of_file(file: Policies) -> Result<Self, PolicyError> {
+    pub fn from_file(file: Policies) -> Result<Self, PolicyError> {
         let policies = Self { file: Arc::new(file), ..Self::default() };
         policies.set(merge(&policies.file, &[])?);
         Ok(policies)
@@ -156,8 +156,8 @@ impl PolicySet {
                 Some(place) => records[place] = record,
                 None => records.push(record),
             }
-            let with_it = merge(&file, &records)?.compiled;
-            Ok(Proposed { alone, with_it, warnings })
+            let combined = merge(&file, &records)?.compiled;
+            Ok(Proposed { alone, combined, warnings })
         };
         self.compile_blocking(propose).await?
     }

@@ -18,8 +18,8 @@ impl Sqlite {
         open::database(dir)
     }
 
-    /// See [`crate::metadata::Metadata::fold_log`].
-    pub(in crate::metadata) fn fold_log(&self) -> Result<bool> {
+    /// See [`crate::metadata::Metadata::checkpoint_log`].
+    pub(in crate::metadata) fn checkpoint_log(&self) -> Result<bool> {
         log::checkpoint(&self.path).map_err(|error| super::to_metadata_error(error.into()))
     }
 
@@ -58,7 +58,7 @@ impl Sqlite {
 }
 
 /// Moves every change from the log into the closed database in the folder `dir`. See
-/// [`crate::metadata::Metadata::fold_log`].
+/// [`crate::metadata::Metadata::checkpoint_log`].
 ///
 /// # Errors
 /// Fails if SQLite can't open or change the database.

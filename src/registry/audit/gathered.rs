@@ -31,9 +31,9 @@ pub(super) struct Gathered {
     /// When the current minute began, by the monotonic clock. The fields below are about its failures.
     minute: Option<Duration>,
     /// The number of distinct entries.
-    started: u32,
+    distinct: u32,
     /// The number of distinct entries of each client for each action.
-    started_by: HashMap<(IpAddr, AuditAction), u32>,
+    distinct_by: HashMap<(IpAddr, AuditAction), u32>,
     /// The distinct entries.
     seen: HashSet<Audited>,
 }
@@ -68,24 +68,24 @@ impl Gathered {
     fn limited(&mut self, audited: Audited, network: IpAddr, elapsed: Duration) -> Option<Audited> {
         if self.minute.is_none_or(|start| elapsed.saturating_sub(start) >= MERGE_WINDOW) {
             self.minute = Some(elapsed);
-            self.started = 0;
-            self.started_by.clear();
+            self.distinct = 0;
+            self.distinct_by.clear();
             self.seen.clear();
         }
         if self.seen.contains(&audited) {
             return Some(audited);
         }
         let client = (network, audited.action);
-        let of_client = self.started_by.get(&client).copied().unwrap_or_default();
+        let of_client = self.distinct_by.get(&client).copied().unwrap_or_default();
         let audited = if of_client < MAX_FAILURES_PER_CLIENT { audited } else { summary_of(audited) };
         if self.seen.contains(&audited) {
             return Some(audited);
         }
-        if self.started >= MAX_FAILURES {
+        if self.distinct >= MAX_FAILURES {
             return None;
         }
-        self.started_by.insert(client, of_client + 1);
-        self.started += 1;
+        self.distinct_by.insert(client, of_client + 1);
+        self.distinct += 1;
         self.seen.insert(audited.clone());
         Some(audited)
     }

@@ -156,7 +156,7 @@ async fn missing_log_is_a_loss_only_after_kill() {
     let store = Store::new().await;
     assert!(store.state().clean && !store.log().exists());
     store.kill().await;
-    assert!(store.state().folded);
+    assert!(store.state().checkpointed);
     let log = read(&store.log());
     for left in [0, 10, 32] {
         fs::write(store.log(), &log[..left]).expect("written");

@@ -9,7 +9,7 @@
 //! learns nothing about other errors in its request. If a request names a repository outside its path, the
 //! handler asks the [`Requester`] for the right.
 
-mod decided;
+mod rights;
 mod view;
 
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use crate::oci::RepoName;
 use crate::registry::{Registry, Repository};
 use crate::reports::Reports;
 
-pub(super) use decided::{
-    Administers, Changer, Deletes, Pushes, Reader, RegistryAdmin, RegistryReader, SelfService,
+pub(super) use rights::{
+    Administers, AnyAccess, Changer, Deletes, Pushes, Reader, RegistryAdmin, RegistryReader,
 };
 pub(super) use view::View;
 

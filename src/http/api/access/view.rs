@@ -1,4 +1,4 @@
-//! Read operations on the whole registry. Handlers reach them only through the rights in `decided`.
+//! Read operations on the whole registry. Handlers reach them only through the rights in `rights.rs`.
 
 use std::sync::Arc;
 

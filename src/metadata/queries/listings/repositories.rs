@@ -68,7 +68,7 @@ fn walk(c: &dyn Connection, query: &ListQuery, visible: &Visible) -> sql::Result
         // It may have been removed in the meantime.
         match entries::repository(c, found.id)? {
             Some(entry) => walk.add_weighed(found.place(), entry),
-            None => walk.skip(found.place(), true),
+            None => walk.skip_hidden(found.place()),
         }
         Ok(())
     };
@@ -121,11 +121,13 @@ fn examine<T>(
     walk: &mut Walk<T>,
     add: &mut Add<'_, T>,
 ) -> sql::Result<()> {
-    let is_visible = search.visible.shows(&found.name);
-    if is_visible && search.matches(&found.name) {
+    if !search.visible.shows(&found.name) {
+        walk.skip_hidden(found.place());
+    } else if search.matches(&found.name) {
         return add(walk, found);
+    } else {
+        walk.skip(found.place());
     }
-    walk.skip(found.place(), !is_visible);
     Ok(())
 }
 
@@ -155,7 +157,7 @@ fn by_name<T>(
         }
         // Even an empty range costs a lookup.
         let end = if search.descending { range.start() } else { range.end() };
-        walk.skip(Place { number: 0, name: end.to_owned() }, true);
+        walk.skip_hidden(Place { number: 0, name: end.to_owned() });
         if walk.has_ended() {
             return Ok(());
         }
@@ -264,11 +266,11 @@ fn column(sort: SortKey) -> &'static str {
 
 /// Query for the repositories after a number and a name.
 pub(in crate::metadata) fn numbers(sort: SortKey, descending: bool) -> String {
-    let (behind, way) = direction(descending);
+    let (comparison, order) = direction(descending);
     let column = column(sort);
     format!(
-        "SELECT id, name, {column} FROM repositories WHERE ({column}, name) {behind} (?1, ?2) AND live > 0
-         ORDER BY {column} {way}, name {way} LIMIT ?3"
+        "SELECT id, name, {column} FROM repositories WHERE ({column}, name) {comparison} (?1, ?2) AND live > 0
+         ORDER BY {column} {order}, name {order} LIMIT ?3"
     )
 }
 

@@ -29,7 +29,7 @@ pub(in crate::metadata) fn entries(
     {
         let place = Place { name: row.get(0)?, number: row.get(1)? };
         if text.as_ref().is_some_and(|text| !place.name.to_lowercase().contains(text)) {
-            walk.skip(place, false);
+            walk.skip(place);
         } else if walk.is_full() {
             walk.end_after_last();
         } else {
@@ -39,7 +39,7 @@ pub(in crate::metadata) fn entries(
                     let weight = found.entry.weight() + found.read / PARSED_BYTES_DIVISOR;
                     walk.add(place, found.entry, weight);
                 }
-                None => walk.skip(place, false),
+                None => walk.skip(place),
             }
         }
     }
@@ -57,28 +57,28 @@ fn start(query: &ListQuery) -> Place {
 
 /// Query for the names of the tags of the repository `?4`, each with its value in the order, after `?1` and `?2`.
 pub(in crate::metadata) fn tags_page(sort: SortKey, descending: bool) -> String {
-    let (behind, way) = direction(descending);
+    let (comparison, order) = direction(descending);
     match sort {
         SortKey::Name => format!(
-            "SELECT t.name, 0 FROM tags t WHERE t.repo = ?4 AND t.name {behind} ?2 AND CAST(?1 AS BIGINT) IS NOT NULL
-             ORDER BY t.name {way} LIMIT ?3"
+            "SELECT t.name, 0 FROM tags t WHERE t.repo = ?4 AND t.name {comparison} ?2 AND CAST(?1 AS BIGINT) IS NOT NULL
+             ORDER BY t.name {order} LIMIT ?3"
         ),
         SortKey::Pushed => format!(
             "SELECT t.name, t.updated_at FROM tags t /* INDEXED BY tags_by_push */
-             WHERE t.repo = ?4 AND (t.updated_at, t.name) {behind} (?1, ?2)
-             ORDER BY t.updated_at {way}, t.name {way} LIMIT ?3"
+             WHERE t.repo = ?4 AND (t.updated_at, t.name) {comparison} (?1, ?2)
+             ORDER BY t.updated_at {order}, t.name {order} LIMIT ?3"
         ),
         SortKey::Pulled => format!(
             "SELECT t.name, m.pulled_at
              FROM manifests m /* INDEXED BY manifests_by_pull */ CROSS JOIN tags t
-             WHERE t.manifest = m.id AND m.repo = ?4 AND m.state = 0 AND m.pulled_at {behind}= ?1
-               AND (m.pulled_at, t.name) {behind} (?1, ?2)
-             ORDER BY m.pulled_at {way}, t.name {way} LIMIT ?3"
+             WHERE t.manifest = m.id AND m.repo = ?4 AND m.state = 0 AND m.pulled_at {comparison}= ?1
+               AND (m.pulled_at, t.name) {comparison} (?1, ?2)
+             ORDER BY m.pulled_at {order}, t.name {order} LIMIT ?3"
         ),
         SortKey::Size => format!(
             "SELECT name, size FROM (SELECT t.name, ({SIZE}) AS size
                                      FROM tags t JOIN manifests m ON m.id = t.manifest WHERE t.repo = ?4) sized
-             WHERE (size, name) {behind} (?1, ?2) ORDER BY size {way}, name {way} LIMIT ?3"
+             WHERE (size, name) {comparison} (?1, ?2) ORDER BY size {order}, name {order} LIMIT ?3"
         ),
     }
 }

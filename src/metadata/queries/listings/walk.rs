@@ -38,8 +38,17 @@ impl<T> Walk<T> {
         (MAX_EXAMINED + 1).saturating_sub(self.examined)
     }
 
-    /// Skips a row that the page does not show. It is `hidden` if the caller must not learn of it.
-    pub(in crate::metadata) fn skip(&mut self, place: Place, hidden: bool) {
+    /// Skips a row that the page does not show.
+    pub(in crate::metadata) fn skip(&mut self, place: Place) {
+        self.count_examined(place, false);
+    }
+
+    /// Skips a row that the caller must not learn of.
+    pub(in crate::metadata) fn skip_hidden(&mut self, place: Place) {
+        self.count_examined(place, true);
+    }
+
+    fn count_examined(&mut self, place: Place, hidden: bool) {
         self.examined += 1;
         if self.examined > MAX_EXAMINED {
             self.end(Some(Continuation { place, hidden }));
@@ -54,7 +63,7 @@ impl<T> Walk<T> {
         }
         self.bytes += weight;
         self.found.push(Found { place: place.clone(), entry });
-        self.skip(place, false);
+        self.skip(place);
     }
 
     /// Whether no further entry fits on the page.
@@ -108,7 +117,7 @@ mod tests {
             walk.add(place(number), number, 1);
         }
         assert!(walk.is_full() && !walk.has_ended(), "no further entry was found yet");
-        walk.skip(place(2), true);
+        walk.skip_hidden(place(2));
         walk.add(place(3), 3, 1);
         assert!(walk.has_ended());
         assert_eq!(next(walk), Some((1, false)));
@@ -127,11 +136,11 @@ mod tests {
     fn page_ends_after_the_maximum_number_of_examined_rows() {
         let mut walk = Walk::<usize>::new(1);
         for number in 0..MAX_EXAMINED {
-            walk.skip(place(number), true);
+            walk.skip_hidden(place(number));
         }
         assert!(!walk.has_ended());
         assert_eq!(walk.rows_left(), 1);
-        walk.skip(place(MAX_EXAMINED), true);
+        walk.skip_hidden(place(MAX_EXAMINED));
         assert_eq!(next(walk), Some((MAX_EXAMINED as i64, true)));
     }
 }

@@ -127,9 +127,9 @@ impl FromRequestParts<Arc<Api>> for RegistryReader {
 }
 
 /// The right to read what reveals nothing about any repository, such as the status and the presets.
-pub(in crate::http::api) struct SelfService(Arc<Api>);
+pub(in crate::http::api) struct AnyAccess(Arc<Api>);
 
-impl SelfService {
+impl AnyAccess {
     pub(in crate::http::api) fn health(&self) -> &dyn Health {
         self.0.view.health.as_ref()
     }
@@ -147,7 +147,7 @@ impl SelfService {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for SelfService {
+impl FromRequestParts<Arc<Api>> for AnyAccess {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {

@@ -11,14 +11,14 @@ use crate::memory::{Holder, MemoryBudget, Purpose, Reservation};
 use crate::store::{StagedBytes, StoreError};
 
 /// A body that is being written to the store.
-pub(super) struct Flow {
+pub(super) struct BodyWriter {
     turn: Turn,
     memory: Reservation,
     budget: MemoryBudget,
     writes: Option<Writes>,
 }
 
-impl Flow {
+impl BodyWriter {
     /// Waits for a turn and for memory.
     ///
     /// # Errors
