@@ -1,7 +1,7 @@
 //! Builds the responses of `/v2` handlers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use serde::Serialize;
@@ -21,6 +21,9 @@ pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject"
 pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// The filters that were applied to a list of referrers.
 pub(super) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// `Cache-Control` of responses that depend on the principal or on the time.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The number of headers that space is allocated for; few responses have more.
 const USUAL_HEADERS: usize = 12;
@@ -94,6 +97,12 @@ impl Reply {
     pub(super) fn into_response(self) -> Response<Payload> {
         self.0
     }
+}
+
+/// Converts a reply to a response of axum's router that caches do not store.
+pub(super) fn routed(mut reply: Reply) -> Response<axum::body::Body> {
+    reply.set_default(CACHE_CONTROL, NO_STORE);
+    reply.into_response().map(axum::body::Body::new)
 }
 
 /// `text` as the value of a header. Only for text whose grammar fits a header: paths, digests, numbers.

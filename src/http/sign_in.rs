@@ -10,13 +10,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLIC
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::AppState;
-use super::audit::{AuditedOperation, PendingEntry};
+use super::layers::audit::{AuditedOperation, PendingEntry};
 use super::listen::Peer;
-use super::operations::response;
+use super::paths::LOGIN_PATH;
 use super::payload::Payload;
 use super::query::Query;
-use super::reply::{Reply, value};
+use super::reply::{Reply, routed, value};
+use super::state::AppState;
 use super::token::peer;
 use crate::auth::{
     ClaimedIdentity, PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn,
@@ -25,24 +25,11 @@ use crate::clock::Timestamp;
 use crate::errors::Chain;
 use crate::metadata::{AuditAction, Scope};
 
-/// The path of the sign-in page.
-pub(super) const LOGIN_PATH: &str = "/login";
-
 /// The cookie that holds the state of a sign-in while the user is at the provider.
 const COOKIE_NAME: &str = "orlop-sign-in";
 
 /// The maximum number of characters that are shown of a provider's error.
 const MAX_REASON_CHARS: usize = 200;
-
-/// Whether a path belongs to sign-in.
-pub(super) fn is_sign_in(path: &str) -> bool {
-    path.strip_prefix(LOGIN_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether a path is the callback of a provider.
-pub(super) fn is_callback(path: &str) -> bool {
-    is_sign_in(path) && path.ends_with("/callback")
-}
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -68,7 +55,7 @@ struct SignInFailedPage<'a> {
 /// Lists the providers. Redirects to the provider if there is only one.
 pub(super) async fn list_providers(State(state): State<Arc<AppState>>) -> Response<Body> {
     let providers: Vec<_> = state.access_control.sign_in_providers().collect();
-    response(match *providers {
+    routed(match *providers {
         [only] => Reply::new(StatusCode::SEE_OTHER).with(LOCATION, value(format!("{LOGIN_PATH}/{only}"))),
         _ => page(StatusCode::OK, &ProviderListPage { providers }),
     })
@@ -80,7 +67,7 @@ pub(super) async fn start(
     Path(provider): Path<String>,
 ) -> Response<Body> {
     let now = state.registry.clock().now();
-    response(match state.access_control.start_sign_in(&provider, &redirect(&state, &provider), now).await {
+    routed(match state.access_control.start_sign_in(&provider, &redirect(&state, &provider), now).await {
         Ok((address, cookie_value)) => Reply::new(StatusCode::SEE_OTHER)
             .with(LOCATION, value(address.to_string()))
             .with(SET_COOKIE, cookie(&state, &cookie_value, SIGN_IN_TIMEOUT.as_secs()))
@@ -99,14 +86,14 @@ pub(super) async fn finish(
     let peer = peer(&head);
     let cookie_value = cookie_value(&head).unwrap_or_default();
     if cookie_value.is_empty() {
-        return response(refused(&PersonSignInError::NotStarted));
+        return routed(refused(&PersonSignInError::NotStarted));
     }
     let query = Query::new(head.uri.query());
     let parameter = |name: &str| query.get(name).unwrap_or_default();
     if let Some(error) = query.get("error") {
         let description = parameter("error_description");
         let why: String = format!("{error} {description}").chars().take(MAX_REASON_CHARS).collect();
-        return response(page(
+        return routed(page(
             StatusCode::FORBIDDEN,
             &SignInFailedPage { why: &format!("The provider reports: {why}") },
         ));
@@ -129,7 +116,7 @@ pub(super) async fn finish(
             record(&state, peer, &signed_in);
             signed_in_page(&state, &signed_in)
         }
-        Err(error) => response(refused(&error)),
+        Err(error) => routed(refused(&error)),
     }
 }
 
@@ -150,7 +137,7 @@ fn signed_in_page(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -
     let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), Timestamp::rfc3339);
     let reply = page(StatusCode::OK, &SignedInPage { user: &token.account, secret, until, host })
         .with(SET_COOKIE, cookie(state, "", 0));
-    let mut response = response(reply);
+    let mut response = routed(reply);
     // For the audit log.
     response.extensions_mut().insert(ClaimedIdentity::from_form(Some(&token.account), Some(secret)));
     response

@@ -13,14 +13,13 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
-use super::AppState;
-use super::challenge::AuthRejection;
-use super::is_cross_site_request;
+use super::layers::authentication::{authenticate, is_cross_site_request};
 use super::listen::Peer;
-use super::operations::response;
 use super::query::Query;
-use super::reply::Reply;
-use super::status::V2Error;
+use super::rejection::AuthRejection;
+use super::reply::{Reply, routed};
+use super::state::AppState;
+use super::v2::V2Error;
 use crate::auth::{AuthError, ClaimedIdentity, Principal, Token};
 use crate::errors::Chain;
 use crate::oci::ErrorCode;
@@ -36,7 +35,7 @@ pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) 
     let (head, _) = request.into_parts();
     let peer = peer(&head);
     let reply = async {
-        let principal = state.authenticate(&head, peer).await.map_err(denied)?;
+        let principal = authenticate(&state, &head, peer).await.map_err(denied)?;
         let query = Query::new(head.uri.query());
         let offline = query.get("offline_token").is_some_and(|value| value == "true");
         // A page of another site can make a browser send this request but cannot read the response. A refresh token
@@ -44,7 +43,7 @@ pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) 
         let offline = offline && !is_cross_site_request(&head);
         issue_token(&state, &principal, &query, offline).await
     };
-    response(reply.await.unwrap_or_else(Reply::from))
+    routed(reply.await.unwrap_or_else(Reply::from))
 }
 
 /// POST: issues a token to a client that sends a password or a refresh token in a form.
@@ -65,7 +64,7 @@ pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Reques
         let offline = !renews && form.get("access_type").is_some_and(|value| value == "offline");
         issue_token(&state, &principal, &form, offline).await
     };
-    let mut response = response(reply.await.unwrap_or_else(Reply::from));
+    let mut response = routed(reply.await.unwrap_or_else(Reply::from));
     // For the audit log.
     if let Some(claimed) = claimed {
         response.extensions_mut().insert(claimed);

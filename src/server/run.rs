@@ -251,15 +251,15 @@ impl Server {
         if let Some(tls) = &self.settings.tls {
             exposition.register_collector(Box::new(CertificateMetrics(Arc::clone(tls))));
         }
-        App::new(AppState {
+        let state = AppState {
             access_control: Arc::clone(&self.operator.access_control),
             registry: Arc::clone(&self.operator.opened.registry),
             settings: http_settings(config),
             health: Arc::clone(&self.health) as _,
             metrics,
-            api,
             exposition,
-        })
+        };
+        App::new(state, api)
     }
 
     fn announce(&self, config: &Config) {

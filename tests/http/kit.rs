@@ -137,7 +137,7 @@ impl Server {
         let api = Arc::new(api);
         let settings = setup.http;
         let health = setup.health;
-        let app = App::new(AppState { registry, settings, health, metrics, access_control, api, exposition });
+        let app = App::new(AppState { registry, settings, health, metrics, access_control, exposition }, api);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();

@@ -10,9 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::SignedIn;
 use super::extract::{InPath, InQuery, WithBody};
 use super::problem::{ChangeErrors, Errors};
+use super::rights::SignedIn;
 use super::{Api, Problem, Time};
 use crate::auth::NewAccessToken;
 use crate::metadata::{Role, Scope, TokenRecord};

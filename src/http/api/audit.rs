@@ -8,10 +8,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::SignedIn;
 use super::extract::InQuery;
 use super::page::PageParameters;
 use super::problem::Errors;
+use super::rights::SignedIn;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Scope};
 

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::RegistryReader;
 use super::extract::InQuery;
 use super::page::{PageParameters, recent};
 use super::problem::Errors;
+use super::rights::RegistryReader;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{Event, EventKind};
 

@@ -16,8 +16,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use utoipa::IntoParams;
 
-use super::{Api, Problem};
-use crate::http::audit::{AuditBody, AuditSlot};
+use super::problem::Problem;
+use super::request_audit::{AuditBody, AuditSlot};
+use super::rights::check_still_valid;
+use super::state::Api;
 use crate::oci::{self, Digest, RepoName};
 
 /// The maximum size of a body in bytes.
@@ -78,7 +80,7 @@ where
         R::from_request_parts(&mut parts, api).await?;
         let head = P::from_request_parts(&mut parts, api).await?;
         let body = read_body(&parts, body).await?;
-        api.check_still_valid(&parts)?;
+        check_still_valid(api, &parts)?;
         let right = R::from_request_parts(&mut parts, api).await?;
         let slot = AuditSlot::of(&parts.extensions);
         let body = parse_body(&body, &slot)?;

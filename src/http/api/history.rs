@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Changer, Pushes, Reader};
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::recent;
 use super::problem::{ChangeErrors, Errors};
+use super::rights::{Changer, Pushes, Reader};
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::metadata;
 

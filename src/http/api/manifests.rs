@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Changer, Deletes, Reader};
 use super::extract::{InPath, ManifestPath};
 use super::problem::{ChangeErrors, Errors};
+use super::rights::{Changer, Deletes, Reader};
 use super::{Api, Problem, Time};
 use crate::metadata::EdgeKind;
 use crate::oci::IndexMember;

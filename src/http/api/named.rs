@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::request_audit::{AuditBody, AuditTarget};
 use super::{
     AccountRequest, AccountUpdate, ApplyRequest, EmptyRequest, GrantRequest, RenameRequest, RestoreRequest,
     RollbackRequest, RotateRequest, TagTarget, TokenRequest, UndeleteRequest,
 };
-use crate::http::audit::{AuditBody, AuditTarget};
 use crate::metadata::Scope;
 use crate::retention::Policy;
 

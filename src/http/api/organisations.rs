@@ -9,9 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::SignedIn;
 use super::extract::InPath;
 use super::problem::{ChangeErrors, Errors};
+use super::rights::SignedIn;
 use super::{Api, Problem};
 use crate::metadata::{AccountRecords, Scope, Team, check_name};
 

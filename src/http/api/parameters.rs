@@ -13,7 +13,8 @@ use http::Method;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 
-use super::{Problem, ROOT};
+use super::problem::Problem;
+use crate::http::paths::API_ROOT;
 use crate::http::query::Query;
 use crate::traces;
 
@@ -21,10 +22,11 @@ use crate::traces;
 pub(super) struct KnownParameters(HashMap<(String, Method), Vec<String>>);
 
 impl KnownParameters {
-    /// Collects the parameters from a document whose paths are below [`ROOT`].
+    /// Collects the parameters from a document whose paths are below [`API_ROOT`].
     pub(super) fn of(document: &OpenApi) -> Self {
         let operations = document.paths.paths.iter().flat_map(|(path, item)| {
-            let at = move |(method, operation)| ((format!("{ROOT}{path}"), method), parameters(operation));
+            let at =
+                move |(method, operation)| ((format!("{API_ROOT}{path}"), method), parameters(operation));
             operations(item).map(at)
         });
         Self(operations.collect())

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{AnyAccess, RegistryAdmin, RegistryReader};
 use super::extract::{InPath, InQuery, WithBody};
 use super::page::{PageParameters, recent};
 use super::problem::{ChangeErrors, Errors};
+use super::rights::{AnyAccess, RegistryAdmin, RegistryReader};
 use super::{Api, Page, Problem, Time};
 use crate::errors::Chain;
 use crate::jobs::retention::{InForce, PolicyChangeError, Source};

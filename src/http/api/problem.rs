@@ -13,7 +13,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::errors::Chain;
-use crate::http::challenge::basic;
+use crate::http::rejection::{Rejection, basic};
 use crate::memory::OutOfMemory;
 use crate::metadata::{EdgeKind, MetadataError};
 use crate::oci::Digest;
@@ -94,6 +94,15 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// The response to a request that a layer rejected.
+pub(in crate::http) fn refuse(rejection: Rejection) -> Response {
+    let mut response = Problem::new(rejection.status, rejection.message).into_response();
+    if let Some((name, value)) = rejection.header {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 /// For requests without path or query parameters, which cannot fail to parse.

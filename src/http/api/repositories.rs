@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Reader, Requester};
 use super::extract::{InQuery, RepositoryPath};
 use super::page::page;
 use super::problem::Errors;
+use super::rights::{Reader, Requester};
 use super::{Api, ListParameters, Page, Problem, Time};
 use crate::metadata::RepositoryEntry;
 

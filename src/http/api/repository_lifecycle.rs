@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Administers, Changer, Reader};
 use super::extract::{RepositoryPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
+use super::rights::{Administers, Changer, Reader};
 use super::{Api, ChangeKind, Problem};
 use crate::auth::Action;
 use crate::metadata::{RepositoryStep, RepositoryWork};

@@ -10,10 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::access::{RegistryAdmin, RegistryReader, Requester};
 use super::extract::{InQuery, WithBody};
 use super::page::{PageParameters, page_size, recent};
 use super::problem::{ChangeErrors, Errors};
+use super::rights::{RegistryAdmin, RegistryReader, Requester};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip, Totals};
 use crate::metadata::{RetentionRun, RunCause, Scope};

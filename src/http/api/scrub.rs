@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::RegistryReader;
 use super::extract::InQuery;
 use super::problem::Errors;
+use super::rights::RegistryReader;
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::clock::Timestamp;
 use crate::jobs::scrub::{QuarantineEntry, ScrubReport};

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::AnyAccess;
 use super::problem::Errors;
+use super::rights::AnyAccess;
 use super::{Api, Time};
 
 /// The status of the registry.

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Changer, Deletes, Pushes, Reader};
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::page;
 use super::problem::{ChangeErrors, Errors};
+use super::rights::{Changer, Deletes, Pushes, Reader};
 use super::{Api, ListParameters, Page, Problem, Time};
 use crate::metadata::TagEntry;
 use crate::oci::Digest;

@@ -10,11 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Author, RegistryAdmin, Requester};
 use super::extract::{InQuery, WithBody};
 use super::page::{page_size, parse_cursor};
 use super::problem::{ChangeErrors, Errors};
 use super::removed::{Cursor, Removed};
+use super::rights::{Author, RegistryAdmin, Requester};
 use super::{Api, Page, Problem, Time};
 use crate::auth::Action;
 use crate::oci::{Digest, RepoName, Tag};

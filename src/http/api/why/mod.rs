@@ -10,9 +10,9 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{RegistryReader, Requester};
 use super::extract::InQuery;
 use super::problem::Errors;
+use super::rights::{RegistryReader, Requester};
 use super::{Api, Problem};
 use crate::oci::{Digest, Reference, RepoName};
 use crate::reports;

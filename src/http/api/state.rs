@@ -1,0 +1,104 @@
+//! The state that the API's handlers share. They reach it only through the rights in `rights.rs`.
+
+use std::sync::Arc;
+
+use http::Extensions;
+use serde::{Deserialize, Serialize};
+
+use crate::auth::{AccessControl, Principal};
+use crate::clock::Timestamp;
+use crate::http::Health;
+use crate::http::listen::Peer;
+use crate::jobs::scrub::ScrubReport;
+use crate::jobs::{Collector, Retention, Scrub};
+use crate::memory::Holder;
+use crate::metadata::{Metadata, RepositoryStep};
+use crate::oci::RepoName;
+use crate::registry::{Access, Registry, ServiceError};
+use crate::reports::Reports;
+
+/// Who may change something through the API in addition to users with the right to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Changes {
+    /// Clients of the admin socket.
+    #[default]
+    Socket,
+    /// Anyone who can reach the port, as long as everybody may push and pull. Accounts are excluded.
+    Anyone,
+}
+
+/// The state that the API's handlers share.
+pub struct Api {
+    pub(super) view: View,
+    pub(super) access_control: Arc<AccessControl>,
+}
+
+impl Api {
+    /// Creates an API over `registry` that counts its uptime from now. The rules of `collector` decide what
+    /// may be removed, and when; `changes` says who may change something.
+    pub fn new(
+        registry: Arc<Registry>,
+        collector: Arc<Collector>,
+        health: Arc<dyn Health>,
+        scrub: Arc<Scrub>,
+        retention: Arc<Retention>,
+        access_control: Arc<AccessControl>,
+        changes: Changes,
+    ) -> Self {
+        let started_at = registry.clock().now();
+        let reports = Reports::new(Arc::clone(&registry), collector, Arc::clone(&retention));
+        let view = View { registry, reports, health, scrub, retention, changes, started_at };
+        Self { view, access_control }
+    }
+
+    /// The share of the memory budget that a request uses.
+    pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
+        let is_local = extensions.get::<Peer>().is_some_and(|peer| matches!(peer, Peer::Unix));
+        let principal = extensions.get::<Principal>().unwrap_or(&Principal::Anonymous);
+        if is_local || self.access_control.is_known(principal) {
+            Holder::Authenticated
+        } else {
+            Holder::Anonymous
+        }
+    }
+
+    /// The registry.
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.view.registry
+    }
+}
+
+/// Everything that handlers read from.
+pub(super) struct View {
+    pub(super) registry: Arc<Registry>,
+    pub(super) reports: Reports,
+    pub(super) health: Arc<dyn Health>,
+    pub(super) scrub: Arc<Scrub>,
+    /// The retention job.
+    pub(super) retention: Arc<Retention>,
+    pub(super) changes: Changes,
+    pub(super) started_at: Timestamp,
+}
+
+impl View {
+    /// The reports.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The metadata store.
+    pub(super) fn metadata(&self) -> &Metadata {
+        self.registry.metadata().as_ref()
+    }
+
+    /// The progress of a repository's last deletion or restoration.
+    pub(super) async fn work(&self, name: RepoName) -> Result<Option<RepositoryStep>, ServiceError> {
+        self.registry.repository(name, Access { push: false }).work().await
+    }
+
+    /// The progress of the scrub.
+    pub(super) async fn scrub(&self) -> Result<ScrubReport, ServiceError> {
+        self.scrub.report().await
+    }
+}

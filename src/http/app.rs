@@ -1,0 +1,112 @@
+//! The HTTP application: passes each request through the layers to the handler of its path.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use http::{Request, Response};
+
+use super::api::{self, Api};
+use super::exchange::Exchange;
+use super::layers::request_log::{LoggedBody, RequestLog};
+use super::layers::{Checks, add_headers, audit, authentication};
+use super::listen::{Dialect, Handler, Inbound, RequestContext};
+use super::paths::Target;
+use super::payload::Payload;
+use super::rejection::Rejection;
+use super::request_body::RequestBody;
+use super::state::AppState;
+use super::{operations, v2};
+use crate::auth::Principal;
+use crate::memory::OutOfMemory;
+
+/// The HTTP application: answers every request of the registry.
+#[derive(Clone)]
+pub struct App {
+    state: Arc<AppState>,
+    router: axum::Router,
+    checks: Arc<Checks>,
+}
+
+impl App {
+    /// An application that answers from `state` and, below `/api/v1`, from `api`.
+    pub fn new(state: AppState, api: Arc<Api>) -> Self {
+        let state = Arc::new(state);
+        let router = operations::router(Arc::clone(&state)).merge(api::router(api));
+        let checks = Arc::new(Checks::new(&state.settings));
+        Self { state, router, checks }
+    }
+
+    /// Passes a request through the checks, authentication and the audit log to its handler.
+    async fn answer(
+        &self,
+        exchange: Exchange<'_>,
+        body: Inbound,
+        request_log: &mut RequestLog,
+    ) -> Response<Payload> {
+        if let Err(rejection) = self.checks.check(&exchange) {
+            return refuse(&exchange, rejection);
+        }
+        let principal = authentication::authorise(&exchange).await;
+        request_log.set_principal(principal.as_ref().ok());
+        let audited = audit::start_entry(&exchange, principal.as_ref());
+        let response = match principal {
+            Ok(principal) => self.handle_authorised(exchange, principal, body, request_log.received()).await,
+            Err(denied) => refuse(&exchange, denied.into()),
+        };
+        audit::finish_entry(audited, &response);
+        response
+    }
+
+    /// Passes a request to the registry protocol or the router. `received` counts the bytes of its body.
+    async fn handle_authorised(
+        &self,
+        exchange: Exchange<'_>,
+        principal: Principal,
+        body: Inbound,
+        received: Arc<AtomicU64>,
+    ) -> Response<Payload> {
+        let Exchange { state, context, mut head, peer, target } = exchange;
+        if let Target::V2(endpoint) = target {
+            let body = RequestBody::new(body, state.settings.body_idle_timeout, received);
+            return v2::answer(state, head, peer, &endpoint, principal, body).await;
+        }
+        head.extensions.insert(principal);
+        let request = Request::from_parts(head, body);
+        self.router.handle(request, context.from_peer(peer)).await.map(Payload::Routed)
+    }
+}
+
+/// Rejects a request without evaluating its path, so that unauthorised clients do not even learn whether it is valid.
+fn refuse(exchange: &Exchange<'_>, rejection: Rejection) -> Response<Payload> {
+    match exchange.target {
+        Target::Api => api::refuse(rejection).map(Payload::Routed),
+        Target::V2(_) | Target::Other => v2::refuse(rejection, &exchange.head.method),
+    }
+}
+
+impl Handler for App {
+    type Body = LoggedBody;
+
+    fn overloaded(&self, dialect: Dialect) -> Response<LoggedBody> {
+        let rejection = Rejection::overloaded(OutOfMemory.to_string());
+        let response = match dialect {
+            Dialect::Distribution => v2::refuse(rejection, &http::Method::GET),
+            Dialect::Problem => api::refuse(rejection).map(Payload::Routed),
+        };
+        response.map(LoggedBody::unrecorded)
+    }
+
+    async fn handle(&self, request: Request<Inbound>, context: RequestContext<'_>) -> Response<LoggedBody> {
+        let (head, body) = request.into_parts();
+        let exchange = Exchange::new(&self.state, head, context);
+        if !exchange.is_probe() {
+            context.mark_useful();
+        }
+        let mut request_log = RequestLog::start(&exchange);
+        let span = request_log.span();
+        let mut response = span.run(self.answer(exchange, body, &mut request_log)).await;
+        add_headers(response.headers_mut(), &self.state.settings);
+        let status = response.status();
+        response.map(|payload| LoggedBody::new(payload, status, request_log))
+    }
+}

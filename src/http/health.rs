@@ -1,0 +1,34 @@
+//! Whether the registry is able to work.
+
+use async_trait::async_trait;
+
+/// Reports whether the registry is able to work.
+#[async_trait]
+pub trait Health: Send + Sync + 'static {
+    /// Checks that a push would succeed, and returns warnings.
+    ///
+    /// # Errors
+    /// The reason why a push would fail.
+    async fn ready(&self) -> Result<Vec<String>, String>;
+
+    /// The tag by which the health check recognises the store that is served.
+    fn store_tag(&self) -> Option<&str> {
+        None
+    }
+
+    /// Warnings for clients that push. Must be cheap: every push calls it.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A health check that always succeeds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AlwaysReady;
+
+#[async_trait]
+impl Health for AlwaysReady {
+    async fn ready(&self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}

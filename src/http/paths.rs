@@ -1,0 +1,89 @@
+//! What a request's path addresses, and the paths outside of `/v2`.
+
+use crate::auth::{Action, Permission};
+use crate::metadata::Scope;
+use crate::oci::{Endpoint, PathError};
+
+/// The path that all routes of the API begin with.
+pub(super) const API_ROOT: &str = "/api/v1";
+
+/// The path of the token endpoint.
+pub(super) const TOKEN_PATH: &str = "/auth/token";
+
+/// The path of the sign-in page.
+pub(super) const LOGIN_PATH: &str = "/login";
+
+/// What a path addresses.
+pub(super) enum Target {
+    /// The registry protocol.
+    V2(Result<Endpoint, PathError>),
+    /// The API.
+    Api,
+    /// Health, metrics, tokens, sign-in, and paths that do not exist.
+    Other,
+}
+
+impl Target {
+    pub(super) fn of(path: &str) -> Self {
+        if path == "/v2" || path.starts_with("/v2/") {
+            Self::V2(Endpoint::parse(path))
+        } else if is_below(path, API_ROOT) {
+            Self::Api
+        } else {
+            Self::Other
+        }
+    }
+
+    /// The endpoint of the registry protocol, if the path is valid.
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::V2(endpoint) => endpoint.as_ref().ok(),
+            Self::Api | Self::Other => None,
+        }
+    }
+
+    /// The label of the route, for logs and metrics. `path` is that of the request.
+    pub(super) fn route(&self, path: &str) -> &'static str {
+        match self {
+            Self::V2(endpoint) => endpoint.as_ref().map_or("invalid", Endpoint::route),
+            Self::Api => "api",
+            Self::Other => match path {
+                "/" => "root",
+                "/livez" => "livez",
+                "/readyz" => "readyz",
+                "/metrics" => "metrics",
+                TOKEN_PATH => "token",
+                path if is_below(path, LOGIN_PATH) => "login",
+                _ => "other",
+            },
+        }
+    }
+}
+
+/// The permission that a path outside of `/v2` requires. `None` if anyone may use it.
+pub(super) fn required_permission(path: &str) -> Option<Permission<'static>> {
+    match path {
+        // Probes, also those for other registries, which request the root, have no password. The token and sign-in
+        // endpoints authenticate the user themselves.
+        "/" | TOKEN_PATH => None,
+        path if is_probe(path) || is_below(path, LOGIN_PATH) => None,
+        // Metrics name repositories.
+        "/metrics" => Some(Permission::Scope(&Scope::All, Action::Pull)),
+        _ => Some(Permission::Other),
+    }
+}
+
+/// Whether a path is a health endpoint. Health endpoints have no rate limit, so that probes succeed even if other
+/// clients of the same machine send many requests.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
+}
+
+/// Whether a request to a path is a login: a token request, or a user's return from a sign-in provider.
+pub(super) fn is_login(path: &str) -> bool {
+    path == TOKEN_PATH || (is_below(path, LOGIN_PATH) && path.ends_with("/callback"))
+}
+
+fn is_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
