@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,16 +11,16 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use utoipa::IntoParams;
 
 use super::problem::Problem;
-use super::request_audit::{AuditBody, AuditSlot};
 use super::rights::check_still_valid;
 use super::state::Api;
+use crate::metadata::Scope;
 use crate::oci::{self, Digest, RepoName};
 
 /// The maximum size of a body in bytes.
@@ -85,6 +86,57 @@ where
         let slot = AuditSlot::of(&parts.extensions);
         let body = parse_body(&body, &slot)?;
         Ok(Self { right, head, body, slot })
+    }
+}
+
+/// The scope and subject that the body of a request names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct AuditTarget {
+    pub(super) scope: Option<Scope>,
+    pub(super) subject: Option<String>,
+}
+
+/// A request body that describes itself for the audit log. Each body does so itself, because only it knows which of its
+/// fields are secret.
+pub(super) trait AuditBody {
+    /// The target that the body names, in addition to the path.
+    fn audit_target(&self) -> AuditTarget {
+        AuditTarget::default()
+    }
+}
+
+/// Passes information from a handler to the audit log, in addition to the request's head and the response's status.
+#[derive(Clone, Default)]
+pub(super) struct AuditSlot(Arc<SlotState>);
+
+#[derive(Default)]
+struct SlotState {
+    target: OnceLock<AuditTarget>,
+    is_done: AtomicBool,
+}
+
+impl AuditSlot {
+    /// The slot of a request, if it has one.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// Stores the target that the body names.
+    pub(super) fn fill(&self, target: AuditTarget) {
+        let _ = self.0.target.set(target);
+    }
+
+    pub(super) fn target(&self) -> Option<&AuditTarget> {
+        self.0.target.get()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.0.is_done.load(Ordering::Relaxed)
+    }
+
+    /// Records that the change is made. A later failure, such as one to read the result, does not undo it.
+    pub(super) fn mark_done(&self) {
+        self.0.is_done.store(true, Ordering::Relaxed);
     }
 }
 

@@ -13,8 +13,7 @@
 //! | `parameters` | rejects query parameters that the document does not list |
 //! | `extract`, `page`, `time` | extractors for parameters and bodies, paged lists, timestamps |
 //! | `removed` | the items in trash listings |
-//! | `request_audit` | records requests in the audit log |
-//! | `named` | the part of a request body that the audit log records |
+//! | `request_audit` | records requests in the audit log, with a part of each body |
 //! | `schemas` | the schemas of the model's enums |
 //! | `response_memory` | reserves memory for responses |
 //! | the others | one resource each |
@@ -27,7 +26,6 @@ mod extract;
 mod grants;
 mod history;
 mod manifests;
-mod named;
 mod organisations;
 mod page;
 mod parameters;

@@ -1,14 +1,20 @@
 //! Records requests to the API in the audit log: the operation of each, and its target.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::Method;
 use http::request::Parts;
-use http::{Extensions, Method};
+use serde_json::{Map, Value};
+
+use super::extract::{AuditBody, AuditSlot, AuditTarget};
+use super::{
+    AccountRequest, AccountUpdate, ApplyRequest, EmptyRequest, GrantRequest, RenameRequest, RestoreRequest,
+    RollbackRequest, RotateRequest, TagTarget, TokenRequest, UndeleteRequest,
+};
 
 use crate::auth::Principal;
 use crate::errors::Chain;
@@ -20,49 +26,7 @@ use crate::http::query::Query;
 use crate::metadata::AuditAction::{self, *};
 use crate::metadata::Scope;
 use crate::registry::Registry;
-
-/// The scope and subject that the body of a request names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct AuditTarget {
-    pub(super) scope: Option<Scope>,
-    pub(super) subject: Option<String>,
-}
-
-/// A request body that describes itself for the audit log. Each body does so itself, because only it knows which of its
-/// fields are secret.
-pub(super) trait AuditBody {
-    /// The target that the body names, in addition to the path.
-    fn audit_target(&self) -> AuditTarget {
-        AuditTarget::default()
-    }
-}
-
-/// Passes information from a handler to the audit log, in addition to the request's head and the response's status.
-#[derive(Clone, Default)]
-pub(super) struct AuditSlot(Arc<SlotState>);
-
-#[derive(Default)]
-struct SlotState {
-    target: OnceLock<AuditTarget>,
-    is_done: AtomicBool,
-}
-
-impl AuditSlot {
-    /// The slot of a request, if it has one.
-    pub(super) fn of(extensions: &Extensions) -> Self {
-        extensions.get::<Self>().cloned().unwrap_or_default()
-    }
-
-    /// Stores the target that the body names.
-    pub(super) fn fill(&self, target: AuditTarget) {
-        let _ = self.0.target.set(target);
-    }
-
-    /// Records that the change is made. A later failure, such as one to read the result, does not undo it.
-    pub(super) fn mark_done(&self) {
-        self.0.is_done.store(true, Ordering::Relaxed);
-    }
-}
+use crate::retention::Policy;
 
 /// Middleware that records the result of each request to the API. Changes through the Unix socket are written before
 /// the response is sent, because a command that works on a stopped store exits after the response.
@@ -79,10 +43,10 @@ pub(super) async fn record(State(registry): State<Arc<Registry>>, request: Reque
     let is_change = operation.action.is_change();
     let mut pending = PendingEntry::of(&registry, peer, &principal, operation);
     let response = next.run(Request::from_parts(parts, body)).await;
-    if let Some(AuditTarget { scope, subject }) = slot.0.target.get() {
+    if let Some(AuditTarget { scope, subject }) = slot.target() {
         pending.add_target(scope.clone(), subject.as_deref());
     }
-    if slot.0.is_done.load(Ordering::Relaxed) {
+    if slot.is_done() {
         pending.finish_done(response.status());
     } else {
         pending.finish(response.status());
@@ -179,4 +143,88 @@ pub(super) fn action(method: &Method, path: &str) -> Option<AuditAction> {
         ("POST", "/token-keys/rotate") => TokenKeyRotate,
         _ => return None,
     })
+}
+
+/// Describes request bodies for the audit log. No description includes a secret.
+macro_rules! audit_bodies {
+    ($($body:ty, |$name:ident| $target:expr;)*) => {$(
+        impl AuditBody for $body {
+            fn audit_target(&self) -> AuditTarget {
+                let $name = self;
+                $target
+            }
+        }
+    )*};
+}
+
+audit_bodies! {
+    AccountRequest, |body| {
+        let role = |there: &super::RoleThere| format!("{} on {:?}", there.role, there.scope.as_str());
+        let roles: Vec<String> = body.roles.iter().map(role).collect();
+        AuditTarget {
+            scope: None,
+            subject: (!roles.is_empty()).then(|| format!("with {}", roles.join(", "))),
+        }
+    };
+    AccountUpdate, |body| {
+        let password = (body.password.is_some() || body.new_password).then_some("password");
+        let disabled = body.disabled.map(|disabled| if disabled { "disabled" } else { "enabled" });
+        let changed: Vec<_> = password.into_iter().chain(disabled).collect();
+        AuditTarget {
+            scope: None,
+            subject: (!changed.is_empty()).then(|| format!("({})", changed.join(", "))),
+        }
+    };
+    GrantRequest, |body| {
+        let subject = format!("{} {}", body.grantee, body.role);
+        AuditTarget { scope: Some(body.scope.clone()), subject: Some(subject) }
+    };
+    TokenRequest, |body| {
+        let subject = format!("{} {} {}", body.account, body.role, body.name);
+        AuditTarget { scope: Some(body.scope.clone()), subject: Some(subject.trim_end().to_owned()) }
+    };
+    RestoreRequest, |body| {
+        AuditTarget {
+            scope: repository_scope(Some(&body.repository)),
+            subject: body.digest.clone().or_else(|| body.tag.clone()),
+        }
+    };
+    EmptyRequest, |body| AuditTarget { scope: repository_scope(body.repository.as_ref()), subject: None };
+    ApplyRequest, |body| {
+        let subject = body.plan.map(|plan| plan.to_string());
+        AuditTarget { scope: repository_scope(body.repository.as_ref()), subject }
+    };
+    RenameRequest, |body| subject(&body.to);
+    RotateRequest, |body| AuditTarget { scope: None, subject: body.at_once.then(|| "at once".to_owned()) };
+    TagTarget, |body| subject(&body.digest);
+    RollbackRequest, |body| AuditTarget { scope: None, subject: body.to.clone() };
+}
+
+// The path names everything that the request affects.
+impl AuditBody for UndeleteRequest {}
+impl AuditBody for Policy {}
+// Such a request changes nothing.
+impl AuditBody for Map<String, Value> {}
+
+/// The scope of the repository with this name, if the name is valid.
+fn repository_scope(repository: Option<&String>) -> Option<Scope> {
+    repository.and_then(|name| name.parse().ok()).map(Scope::One)
+}
+
+fn subject(subject: impl ToString) -> AuditTarget {
+    AuditTarget { scope: None, subject: Some(subject.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audit_targets_contain_no_secret() {
+        let request = AccountRequest { password: Some("hunter2".into()), ..AccountRequest::default() };
+        assert_eq!(request.audit_target(), AuditTarget::default());
+        let update =
+            AccountUpdate { password: Some("hunter2".into()), disabled: Some(true), new_password: false };
+        assert_eq!(update.audit_target().subject.as_deref(), Some("(password, disabled)"));
+    }
 }
