@@ -122,8 +122,8 @@ async fn list(
     InQuery(TokenParameters { account }): InQuery<TokenParameters>,
 ) -> Result<Json<Vec<AccessToken>>, Problem> {
     let access_control = match &account {
-        Some(account) => requester.authorise_self_or_admin(account)?,
-        None => requester.authorise_administration(&Scope::All)?,
+        Some(account) => requester.access_control_for_user(account)?,
+        None => requester.access_control_for(&Scope::All)?,
     };
     let directory = access_control.accounts().current();
     let tokens = directory.records().tokens.iter();
@@ -143,7 +143,7 @@ async fn add(
     WithBody { right: SignedIn(requester), body: request, .. }: WithBody<SignedIn, TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), Problem> {
     let TokenRequest { account, name, role, scope, seconds } = request;
-    let access_control = requester.authorise_self_or_admin(&account)?;
+    let access_control = requester.access_control_for_user(&account)?;
     if name.len() > 100 {
         return Err(Problem::bad("name: must have at most 100 bytes"));
     }
@@ -152,7 +152,7 @@ async fn add(
     }
     let lifetime = seconds.map(Duration::from_secs);
     let new = NewAccessToken { account, name, role, scope, lifetime };
-    let (record, secret) = access_control.add_token(new, requester.by(&requester.name())).await?;
+    let (record, secret) = access_control.add_token(new, requester.change_author(&requester.name())).await?;
     Ok((StatusCode::CREATED, Json(TokenMade { token: (&record).into(), secret })))
 }
 
@@ -165,11 +165,11 @@ async fn revoke(
     SignedIn(requester): SignedIn,
     InPath(TokenPath { id }): InPath<TokenPath>,
 ) -> Result<StatusCode, Problem> {
-    let directory = requester.require_sign_in()?.accounts().current();
+    let directory = requester.access_control_if_signed_in()?.accounts().current();
     let token = directory.records().tokens.iter().find(|token| token.id == id);
     let access_control = match token {
-        Some(token) => requester.authorise_self_or_admin(&token.account),
-        None => requester.authorise_administration(&Scope::All),
+        Some(token) => requester.access_control_for_user(&token.account),
+        None => requester.access_control_for(&Scope::All),
     };
     // Fails in the same way for a token of another user and for one that does not exist.
     access_control?.revoke_token(&id).await?;
@@ -196,8 +196,8 @@ async fn rotate(
     WithBody { right: SignedIn(requester), body, .. }: WithBody<SignedIn, RotateRequest>,
 ) -> Result<StatusCode, Problem> {
     let RotateRequest { at_once } = body;
-    let access_control = Arc::clone(requester.authorise_administration(&Scope::All)?);
-    let now = requester.by("").now;
+    let access_control = Arc::clone(requester.access_control_for(&Scope::All)?);
+    let now = requester.change_author("").now;
     let rotated = tokio::task::spawn_blocking(move || access_control.tokens().rotate(at_once, now));
     rotated.await.map_err(ServiceError::from)?.map_err(|error| {
         tracing::error!(%error, "the token signing key was not rotated");

@@ -141,7 +141,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All accounts.", body = Vec<Account>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Account>>, Problem> {
-    let directory = requester.authorise_administration(&Scope::All)?.accounts().current();
+    let directory = requester.access_control_for(&Scope::All)?.accounts().current();
     let accounts = directory.records().accounts.iter();
     Ok(Json(accounts.map(|record| Account::new(record, &directory)).collect()))
 }
@@ -156,7 +156,7 @@ async fn get(
     SignedIn(requester): SignedIn,
     InPath(AccountPath { account }): InPath<AccountPath>,
 ) -> Result<Json<Account>, Problem> {
-    let access_control = requester.authorise_self_or_admin(&account)?;
+    let access_control = requester.access_control_for_user(&account)?;
     find_account(&access_control.accounts().current(), &account).map(Json)
 }
 
@@ -176,16 +176,20 @@ fn find_account(directory: &Directory, name: &str) -> Result<Account, Problem> {
     )
 )]
 async fn add(
-    WithBody { right, head, body: request, slot }: WithBody<SignedIn, AccountRequest, InPath<AccountPath>>,
+    WithBody { right, parameters, body: request, audit }: WithBody<
+        SignedIn,
+        AccountRequest,
+        InPath<AccountPath>,
+    >,
 ) -> Result<(StatusCode, Json<AccountMade>), Problem> {
     let SignedIn(requester) = right;
-    let InPath(AccountPath { account: name }) = head;
-    let access_control = requester.authorise_administration(&Scope::All)?;
+    let InPath(AccountPath { account: name }) = parameters;
+    let access_control = requester.access_control_for(&Scope::All)?;
     let AccountRequest { password, robot, roles } = request;
     let grants = roles.into_iter().map(|RoleThere { role, scope }| (scope, role)).collect();
     let new = NewAccount { name: name.clone(), robot, password, grants };
-    let password = access_control.add_account(new, requester.by(&requester.name())).await?;
-    slot.mark_done();
+    let password = access_control.add_account(new, requester.change_author(&requester.name())).await?;
+    audit.mark_done();
     let account = find_account(&access_control.accounts().current(), &name)?;
     Ok((StatusCode::CREATED, Json(AccountMade { account, password })))
 }
@@ -200,23 +204,27 @@ async fn add(
     )
 )]
 async fn update(
-    WithBody { right, head, body: update, slot }: WithBody<SignedIn, AccountUpdate, InPath<AccountPath>>,
+    WithBody { right, parameters, body: update, audit }: WithBody<
+        SignedIn,
+        AccountUpdate,
+        InPath<AccountPath>,
+    >,
 ) -> Result<Json<AccountMade>, Problem> {
     let SignedIn(requester) = right;
-    let InPath(AccountPath { account: name }) = head;
+    let InPath(AccountPath { account: name }) = parameters;
     let access_control = match update.disabled {
-        Some(_) => requester.authorise_administration(&Scope::All)?,
-        None => requester.authorise_self_or_admin(&name)?,
+        Some(_) => requester.access_control_for(&Scope::All)?,
+        None => requester.access_control_for_user(&name)?,
     };
     let AccountUpdate { password, new_password, disabled } = update;
     let mut generated = None;
     if password.is_some() || new_password {
         generated = access_control.set_password(&name, password).await?;
-        slot.mark_done();
+        audit.mark_done();
     }
     if let Some(disabled) = disabled {
         access_control.set_disabled(&name, disabled).await?;
-        slot.mark_done();
+        audit.mark_done();
     }
     let account = find_account(&access_control.accounts().current(), &name)?;
     Ok(Json(AccountMade { account, password: generated }))
@@ -232,6 +240,6 @@ async fn remove(
     SignedIn(requester): SignedIn,
     InPath(AccountPath { account }): InPath<AccountPath>,
 ) -> Result<StatusCode, Problem> {
-    requester.authorise_administration(&Scope::All)?.remove_account(&account).await?;
+    requester.access_control_for(&Scope::All)?.remove_account(&account).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -40,7 +40,7 @@ pub struct Audited {
     /// A repository, or a prefix that ends with a slash; empty if the action has no scope.
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// The object of the action: a tag or digest, an account, or the name of a policy.
+    /// What the action was performed on: a tag or digest, an account, or the name of a policy.
     #[schema(required)]
     pub subject: Option<String>,
     /// The outcome.
@@ -113,7 +113,7 @@ async fn list(
     InQuery(parameters): InQuery<AuditParameters>,
 ) -> Result<Json<Page<Audited>>, Problem> {
     let AuditParameters { user, scope, action, outcome, since, until, limit, after } = parameters;
-    requester.authorise_administration(&scope)?;
+    requester.access_control_for(&scope)?;
     let (before, limit) = PageParameters { limit, after }.read()?;
     let since = since.map(|time| time.0);
     let until = until.map(|time| time.0);

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::InQuery;
-use super::page::{PageParameters, recent};
+use super::page::{PageParameters, newest_first_page};
 use super::problem::Errors;
 use super::rights::RegistryReader;
 use super::{Api, Page, Problem, Time};
@@ -73,5 +73,5 @@ async fn list(
 ) -> Result<Json<Page<StoreEvent>>, Problem> {
     let (before, limit) = PageParameters { limit, after }.read()?;
     let found = registry_reader.metadata().events(kind, before, limit).await?;
-    Ok(Json(recent(found, |event| (event.id, event.into()))))
+    Ok(Json(newest_first_page(found, |event| (event.id, event.into()))))
 }

@@ -60,11 +60,11 @@ pub(super) struct WithBody<R, T, P = ()> {
     /// and again afterwards, because the right may be withdrawn while a slow body arrives.
     pub(super) right: R,
     /// The parameters of the path or the query.
-    pub(super) head: P,
+    pub(super) parameters: P,
     /// The body.
     pub(super) body: T,
     /// Lets a handler record that the change is made, if it does more afterwards.
-    pub(super) slot: AuditSlot,
+    pub(super) audit: AuditSlot,
 }
 
 impl<R, T, P> FromRequest<Arc<Api>> for WithBody<R, T, P>
@@ -79,13 +79,13 @@ where
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         R::from_request_parts(&mut parts, api).await?;
-        let head = P::from_request_parts(&mut parts, api).await?;
+        let parameters = P::from_request_parts(&mut parts, api).await?;
         let body = read_body(&parts, body).await?;
         check_still_valid(api, &parts)?;
         let right = R::from_request_parts(&mut parts, api).await?;
-        let slot = AuditSlot::of(&parts.extensions);
-        let body = parse_body(&body, &slot)?;
-        Ok(Self { right, head, body, slot })
+        let audit = AuditSlot::of(&parts.extensions);
+        let body = parse_body(&body, &audit)?;
+        Ok(Self { right, parameters, body, audit })
     }
 }
 
@@ -116,7 +116,7 @@ struct SlotState {
 }
 
 impl AuditSlot {
-    /// The slot of a request, if it has one.
+    /// The slot of a request; an empty one if its result is not recorded.
     pub(super) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }

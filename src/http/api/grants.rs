@@ -105,10 +105,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All such grants.", body = Vec<Grant>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
-    let access_control = requester.require_sign_in()?;
+    let access_control = requester.access_control_if_signed_in()?;
     let directory = access_control.accounts().current();
     let grants = directory.records().grants.iter();
-    let administered = grants.filter(|grant| requester.authorise_administration(&grant.scope).is_ok());
+    let administered = grants.filter(|grant| requester.access_control_for(&grant.scope).is_ok());
     Ok(Json(administered.map(Grant::from).collect()))
 }
 
@@ -124,8 +124,8 @@ async fn put(
     let GrantRequest { grantee, scope, role } = request;
     // Only an administrator of everything may grant everybody more than pulls.
     let required = if grantee == Grantee::Everybody && role > Role::Pull { &Scope::All } else { &scope };
-    let access_control = requester.authorise_administration(required)?;
-    access_control.grant(grantee, scope, role, requester.by(&requester.name())).await?;
+    let access_control = requester.access_control_for(required)?;
+    access_control.grant(grantee, scope, role, requester.change_author(&requester.name())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -138,7 +138,7 @@ async fn remove(
     SignedIn(requester): SignedIn,
     InQuery(GrantParameters { grantee, scope }): InQuery<GrantParameters>,
 ) -> Result<StatusCode, Problem> {
-    requester.authorise_administration(&scope)?.revoke(grantee, scope).await?;
+    requester.access_control_for(&scope)?.revoke(grantee, scope).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -155,8 +155,8 @@ async fn can(
     let name = repository.parse::<RepoName>();
     let name = name.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
     let access_control = match &user {
-        Some(user) => requester.authorise_self_or_admin(user)?,
-        None => requester.authorise_administration(&Scope::All)?,
+        Some(user) => requester.access_control_for_user(user)?,
+        None => requester.access_control_for(&Scope::All)?,
     };
     let (role, because) = access_control.explain(user.as_deref(), &name);
     Ok(Json(Can { allowed: role >= Some(action), role, because }))

@@ -9,9 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
-use super::page::recent;
+use super::page::newest_first_page;
 use super::problem::{ChangeErrors, Errors};
-use super::rights::{Changer, Pushes, Reader};
+use super::rights::{ChangeRight, Pushes, Reader};
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::metadata;
 
@@ -38,7 +38,7 @@ pub enum ChangeKind {
 /// An event in the history of a tag, or of a repository as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Its number; later events have larger numbers.
+    /// Its id; later events have larger numbers.
     pub id: i64,
     /// When it happened.
     pub at: Time,
@@ -112,7 +112,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 }
 
 fn page(found: metadata::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {
-    Json(recent(found, |entry| (entry.id, entry.into())))
+    Json(newest_first_page(found, |entry| (entry.id, entry.into())))
 }
 
 /// Lists the history of a tag, newest first. Removed tags have a history too.
@@ -135,7 +135,7 @@ async fn of_tag(
 }
 
 /// Lists the history of a repository as a whole, newest first: deletions, restorations and renames. `restore`
-/// takes the number of a deletion.
+/// takes the `id` of a deletion.
 #[utoipa::path(
     get, path = "/repositories/{name}/history", operation_id = "getRepositoryHistory", tag = "repositories",
     params(RepositoryPath, PageParameters),
@@ -163,16 +163,16 @@ async fn of_repository(
     )
 )]
 async fn rollback(
-    WithBody { right: changer, head, body: request, .. }: WithBody<
-        Changer<Pushes>,
+    WithBody { right, parameters, body: request, .. }: WithBody<
+        ChangeRight<Pushes>,
         RollbackRequest,
         InPath<TagPath>,
     >,
 ) -> Result<Json<RolledBack>, Problem> {
-    let InPath(TagPath { tag, .. }) = head;
+    let InPath(TagPath { tag, .. }) = parameters;
     let to = request.to.as_deref().map(str::parse).transpose();
     let to = to.map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    let rolled_back = changer.repository.rollback(&tag, to.as_ref()).await?;
+    let rolled_back = right.repository.rollback(&tag, to.as_ref()).await?;
     Ok(Json(RolledBack {
         from: rolled_back.from.map(|digest| digest.to_string()),
         to: rolled_back.to.to_string(),

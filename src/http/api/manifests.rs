@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::extract::{InPath, ManifestPath};
 use super::problem::{ChangeErrors, Errors};
-use super::rights::{Changer, Deletes, Reader};
+use super::rights::{ChangeRight, Deletes, Reader};
 use super::{Api, Problem, Time};
 use crate::metadata::EdgeKind;
 use crate::oci::IndexMember;
@@ -158,9 +158,9 @@ async fn get(
     responses((status = NO_CONTENT, description = "The manifest is removed."), Errors, ChangeErrors)
 )]
 async fn delete(
-    changer: Changer<Deletes>,
+    right: ChangeRight<Deletes>,
     InPath(ManifestPath { digest, .. }): InPath<ManifestPath>,
 ) -> Result<StatusCode, Problem> {
-    changer.repository.delete_manifest(&digest).await?;
+    right.repository.delete_manifest(&digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }

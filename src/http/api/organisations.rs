@@ -84,9 +84,9 @@ impl Organisation {
 /// The scope of an organisation's repositories. Administrators of the scope manage the organisation.
 fn owned_scope(organisation: &str) -> Result<Scope, Problem> {
     check_name(organisation).map_err(|error| Problem::bad(format_args!("organisation: {error}")))?;
-    // A name that is not valid for a repository owns nothing; only administrators of everything manage that
-    // organisation.
-    Ok(format!("{organisation}/").parse().unwrap_or_default())
+    // If the name is no valid prefix of repositories, the organisation has none: only administrators of everything
+    // manage it.
+    Ok(format!("{organisation}/").parse().unwrap_or(Scope::All))
 }
 
 fn parse_team(organisation: String, name: String) -> Result<Team, Problem> {
@@ -99,7 +99,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(list))
         .routes(routes!(add, remove))
         .routes(routes!(add_team, remove_team))
-        .routes(routes!(join, leave))
+        .routes(routes!(add_member, remove_member))
 }
 
 /// Lists the organisations that the client manages.
@@ -108,11 +108,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All such organisations.", body = Vec<Organisation>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Organisation>>, Problem> {
-    let directory = requester.require_sign_in()?.accounts().current();
+    let directory = requester.access_control_if_signed_in()?.accounts().current();
     let records = directory.records();
-    let is_managed = |name: &&String| {
-        owned_scope(name).is_ok_and(|scope| requester.authorise_administration(&scope).is_ok())
-    };
+    let is_managed =
+        |name: &&String| owned_scope(name).is_ok_and(|scope| requester.access_control_for(&scope).is_ok());
     let names = records.organisations.iter().filter(is_managed);
     Ok(Json(names.map(|name| Organisation::new(name, records)).collect()))
 }
@@ -127,8 +126,8 @@ async fn add(
     SignedIn(requester): SignedIn,
     InPath(OrganisationPath { organisation }): InPath<OrganisationPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.authorise_administration(&Scope::All)?;
-    access_control.add_organisation(&organisation, requester.by(&requester.name())).await?;
+    let access_control = requester.access_control_for(&Scope::All)?;
+    access_control.add_organisation(&organisation, requester.change_author(&requester.name())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -142,7 +141,7 @@ async fn remove(
     SignedIn(requester): SignedIn,
     InPath(OrganisationPath { organisation }): InPath<OrganisationPath>,
 ) -> Result<StatusCode, Problem> {
-    requester.authorise_administration(&Scope::All)?.remove_organisation(&organisation).await?;
+    requester.access_control_for(&Scope::All)?.remove_organisation(&organisation).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -156,7 +155,7 @@ async fn add_team(
     SignedIn(requester): SignedIn,
     InPath(TeamPath { organisation, team }): InPath<TeamPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
     access_control.add_team(&parse_team(organisation, team)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -171,7 +170,7 @@ async fn remove_team(
     SignedIn(requester): SignedIn,
     InPath(TeamPath { organisation, team }): InPath<TeamPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
     access_control.remove_team(&parse_team(organisation, team)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -182,11 +181,11 @@ async fn remove_team(
     tag = "accounts", params(MemberPath),
     responses((status = NO_CONTENT, description = "The user is a member."), Errors, ChangeErrors)
 )]
-async fn join(
+async fn add_member(
     SignedIn(requester): SignedIn,
     InPath(MemberPath { organisation, team, user }): InPath<MemberPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
     access_control.join(&parse_team(organisation, team)?, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -197,11 +196,11 @@ async fn join(
     tag = "accounts", params(MemberPath),
     responses((status = NO_CONTENT, description = "The user is no longer a member."), Errors, ChangeErrors)
 )]
-async fn leave(
+async fn remove_member(
     SignedIn(requester): SignedIn,
     InPath(MemberPath { organisation, team, user }): InPath<MemberPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
     access_control.leave(&parse_team(organisation, team)?, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }

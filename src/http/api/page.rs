@@ -148,7 +148,7 @@ pub(super) fn page_size(limit: Option<u32>) -> Result<usize, Problem> {
 
 /// Builds a page of items sorted newest first. `describe` returns the number and the representation of an
 /// item.
-pub(super) fn recent<E, T>(found: metadata::Page<E>, describe: impl Fn(E) -> (i64, T)) -> Page<T> {
+pub(super) fn newest_first_page<E, T>(found: metadata::Page<E>, describe: impl Fn(E) -> (i64, T)) -> Page<T> {
     let mut last = None;
     let mut describe = |entry| {
         let (number, item) = describe(entry);

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, WithBody};
-use super::page::{PageParameters, recent};
+use super::page::{PageParameters, newest_first_page};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{AnyAccess, RegistryAdmin, RegistryReader};
 use super::{Api, Page, Problem, Time};
@@ -184,13 +184,13 @@ async fn list(registry_reader: RegistryReader) -> Json<PolicyList> {
     responses((status = OK, description = "The policy is in force.", body = Checked), Errors, ChangeErrors)
 )]
 async fn put(
-    WithBody { right: admin, head, body: mut policy, .. }: WithBody<
+    WithBody { right: admin, parameters, body: mut policy, .. }: WithBody<
         RegistryAdmin,
         Policy,
         InPath<PolicyPath>,
     >,
 ) -> Result<Json<Checked>, Problem> {
-    let InPath(PolicyPath { name }) = head;
+    let InPath(PolicyPath { name }) = parameters;
     if name.len() > 128 {
         return Err(Problem::bad("name: must have at most 128 bytes"));
     }
@@ -233,7 +233,7 @@ async fn history(
 ) -> Result<Json<Page<PolicyChanged>>, Problem> {
     let (before, limit) = parameters.read()?;
     let found = registry_reader.metadata().policy_history(before, limit).await?;
-    Ok(Json(recent(found, |change: PolicyChange| {
+    Ok(Json(newest_first_page(found, |change: PolicyChange| {
         let policy = change.policy.map(|json| serde_json::from_str(&json).unwrap_or_default());
         (change.id, PolicyChanged { name: change.name, policy, at: change.at.into(), by: change.by })
     })))
@@ -278,13 +278,13 @@ async fn presets(_: AnyAccess) -> Json<Vec<PresetEntry>> {
     )
 )]
 async fn import(
-    WithBody { right: admin, head, body, .. }: WithBody<
+    WithBody { right: admin, parameters, body, .. }: WithBody<
         RegistryAdmin,
         serde_json::Map<String, serde_json::Value>,
         InQuery<ImportParameters>,
     >,
 ) -> Result<Json<ImportedPolicies>, Problem> {
-    let InQuery(parameters) = head;
+    let InQuery(parameters) = parameters;
     let text = serde_json::Value::Object(body).to_string();
     let import = move || imported(&text, &parameters);
     admin.retention().compile(import).await?.map(Json).map_err(Problem::bad)

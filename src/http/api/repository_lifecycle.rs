@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::extract::{RepositoryPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
-use super::rights::{Administers, Changer, Reader};
+use super::rights::{Administers, ChangeRight, Reader};
 use super::{Api, ChangeKind, Problem};
 use crate::auth::Action;
 use crate::metadata::{RepositoryStep, RepositoryWork};
@@ -104,8 +104,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         Errors, ChangeErrors
     )
 )]
-async fn delete(changer: Changer<Administers>) -> Result<(StatusCode, Json<Work>), Problem> {
-    Ok(accepted(changer.repository.delete().await?))
+async fn delete(right: ChangeRight<Administers>) -> Result<(StatusCode, Json<Work>), Problem> {
+    Ok(accepted(right.repository.delete().await?))
 }
 
 /// Starts to restore what a deletion of the repository removed.
@@ -122,9 +122,9 @@ async fn delete(changer: Changer<Administers>) -> Result<(StatusCode, Json<Work>
     )
 )]
 async fn restore(
-    WithBody { right: changer, body: request, .. }: WithBody<Changer<Administers>, UndeleteRequest>,
+    WithBody { right, body: request, .. }: WithBody<ChangeRight<Administers>, UndeleteRequest>,
 ) -> Result<(StatusCode, Json<Work>), Problem> {
-    Ok(accepted(changer.repository.restore(request.removal).await?))
+    Ok(accepted(right.repository.restore(request.removal).await?))
 }
 
 /// Renames a repository, effective at once. To undo it, rename it back.
@@ -134,11 +134,11 @@ async fn restore(
     responses((status = NO_CONTENT, description = "The repository is renamed."), Errors, ChangeErrors)
 )]
 async fn rename(
-    WithBody { right: changer, body: request, .. }: WithBody<Changer<Administers>, RenameRequest>,
+    WithBody { right, body: request, .. }: WithBody<ChangeRight<Administers>, RenameRequest>,
 ) -> Result<StatusCode, Problem> {
     let to: RepoName = request.to.parse().map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    changer.requester.changer(to.clone(), Action::Administer)?;
-    changer.repository.rename(&to).await?;
+    right.requester.changer(to.clone(), Action::Administer)?;
+    right.repository.rename(&to).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{InQuery, WithBody};
-use super::page::{PageParameters, page_size, recent};
+use super::page::{PageParameters, newest_first_page, page_size};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{RegistryAdmin, RegistryReader, Requester};
 use super::{Api, Page, Problem, Time};
@@ -307,7 +307,7 @@ async fn runs(
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
     let found = registry_reader.metadata().retention_runs(before, limit).await?;
-    Ok(Json(recent(found, |run: RetentionRun| {
+    Ok(Json(newest_first_page(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;
         let began_at = began_at.into();

@@ -2,7 +2,7 @@
 //!
 //! Handlers reach the registry only through a right that was granted to the request. A [`Requester`] is the
 //! client of a request, without any right yet. A [`Reader`] may read one repository, and a [`RegistryReader`]
-//! everything; a [`Changer`] may change one repository, and a [`RegistryAdmin`] the settings and data that
+//! everything; a [`ChangeRight`] may change one repository, and a [`RegistryAdmin`] the settings and data that
 //! belong to the operator.
 //!
 //! The last four are extractors and must be a handler's first argument, so that a client without the right
@@ -135,24 +135,24 @@ impl Requester {
 
     /// The access control, to change the accounts that belong to a scope. Requires a user who administers the
     /// scope; the trust of `api.changes` is not enough.
-    pub(super) fn authorise_administration(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
-        self.require_sign_in()?;
+    pub(super) fn access_control_for(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
+        self.access_control_if_signed_in()?;
         self.decide(Permission::Scope(scope, Action::Administer))?;
         Ok(&self.api.access_control)
     }
 
     /// The access control, to change what belongs to a user. Requires that user's password, or administration
     /// of everything: an access token must not create another one.
-    pub(super) fn authorise_self_or_admin(&self, user: &str) -> Result<&Arc<AccessControl>, Problem> {
+    pub(super) fn access_control_for_user(&self, user: &str) -> Result<&Arc<AccessControl>, Problem> {
         match &self.principal {
             Principal::User(known) if *known.name == *user => Ok(&self.api.access_control),
-            _ => self.authorise_administration(&Scope::All),
+            _ => self.access_control_for(&Scope::All),
         }
     }
 
     /// The access control, to read what belongs to a user. Requires an authenticated user; the trust of
     /// `api.changes` is not enough.
-    pub(super) fn require_sign_in(&self) -> Result<&Arc<AccessControl>, Problem> {
+    pub(super) fn access_control_if_signed_in(&self) -> Result<&Arc<AccessControl>, Problem> {
         match self.principal {
             Principal::Anonymous => Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED)),
             _ => Ok(&self.api.access_control),
@@ -170,13 +170,13 @@ impl Requester {
         }
     }
 
-    /// The metadata store, after [`Self::authorise_administration`] has granted access.
+    /// The metadata store, after [`Self::access_control_for`] has granted access.
     pub(super) fn metadata(&self) -> &Arc<Metadata> {
         self.api.view.registry.metadata()
     }
 
     /// The author and time of a change of accounts.
-    pub(super) fn by<'a>(&self, name: &'a str) -> ChangeAuthor<'a> {
+    pub(super) fn change_author<'a>(&self, name: &'a str) -> ChangeAuthor<'a> {
         ChangeAuthor { name, now: self.api.registry().clock().now() }
     }
 
@@ -331,7 +331,7 @@ extractor!(AnyAccess, |_, requester| requester
     .require_any_access()
     .map(|_| Self(Arc::clone(&requester.api))));
 
-/// The action that a [`Changer`] may perform.
+/// The action that a [`ChangeRight`] may perform.
 pub(super) trait ChangeAction: Send {
     /// The action that access control decides on.
     const ACTION: Action;
@@ -357,21 +357,21 @@ impl ChangeAction for Administers {
 }
 
 /// The right to change the repository in the path.
-pub(super) struct Changer<D> {
+pub(super) struct ChangeRight<D> {
     pub(super) repository: Repository,
     /// The client that has the right.
     pub(super) requester: Requester,
     action: PhantomData<D>,
 }
 
-impl<D> Changer<D> {
+impl<D> ChangeRight<D> {
     /// The right to read the repository: a client that may change it may see the result of the change.
     pub(super) fn into_reader(self) -> Reader {
         Reader { api: self.requester.api, name: self.repository.name().clone() }
     }
 }
 
-extractor!(Changer<D> where D: ChangeAction, |parts, requester| {
+extractor!(ChangeRight<D> where D: ChangeAction, |parts, requester| {
     let name = repository_in_path(parts, &requester).await?;
     let repository = requester.changer(name, D::ACTION)?;
     Ok(Self { repository, requester, action: PhantomData })
@@ -422,6 +422,6 @@ extractor!(Author, |_, requester| {
 pub(super) struct SignedIn(pub(super) Requester);
 
 extractor!(SignedIn, |_, requester| {
-    requester.require_sign_in()?;
+    requester.access_control_if_signed_in()?;
     Ok(Self(requester))
 });

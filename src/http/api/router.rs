@@ -52,11 +52,11 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(access_tokens::routes())
 }
 
-/// Returns the router of the API. Each request must carry its [`super::listen::Peer`] as an extension; a
+/// Returns the router of the API. Each request must carry its [`crate::http::listen::Peer`] as an extension; a
 /// request without one cannot change anything.
 ///
 /// The routes are built on the first request for one of them: with their descriptions they take more memory than
-/// anything else that a start builds, and many registries never get such a request.
+/// anything else that is built at startup, and many registries never get such a request.
 pub fn router(api: Arc<Api>) -> Router {
     let routes = Arc::new(LazyLock::new(move || build_routes(api)));
     let service = service_fn(move |request: Request| {
@@ -67,8 +67,8 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn build_routes(api: Arc<Api>) -> Router {
-    // The description takes memory and is rarely needed, so `document` builds it again on the first request
-    // for it.
+    // The OpenAPI description takes memory and is rarely needed, so it is dropped here; `build_document` builds it again
+    // on the first request for it.
     let (routes, described) = resource_routes().split_for_parts();
     let known = Arc::new(KnownParameters::of(&described));
     let registry = Arc::clone(api.registry());
@@ -79,13 +79,13 @@ fn build_routes(api: Arc<Api>) -> Router {
         })
         .layer(from_fn_with_state(Arc::clone(&api), reserve_memory))
         .layer(from_fn_with_state(known, reject_unknown_parameters))
-        .layer(from_fn(guard))
+        .layer(from_fn(complete_response))
         .layer(from_fn_with_state(registry, record))
         .with_state(api)
 }
 
 /// Turns a panic of a handler into a response, and sets the headers of every response.
-async fn guard(request: Request, next: Next) -> Response {
+async fn complete_response(request: Request, next: Next) -> Response {
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     // The panic hook has already logged the message.
     let mut response = handled.unwrap_or_else(|_| Problem::failed().into_response());

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::page;
 use super::problem::{ChangeErrors, Errors};
-use super::rights::{Changer, Deletes, Pushes, Reader};
+use super::rights::{ChangeRight, Deletes, Pushes, Reader};
 use super::{Api, ListParameters, Page, Problem, Time};
 use crate::metadata::TagEntry;
 use crate::oci::Digest;
@@ -109,30 +109,30 @@ async fn get(reader: Reader, InPath(TagPath { tag, .. }): InPath<TagPath>) -> Re
     responses((status = OK, description = "The tag after the change.", body = Tag), Errors, ChangeErrors)
 )]
 async fn put(
-    WithBody { right: changer, head, body: target, slot }: WithBody<
-        Changer<Pushes>,
+    WithBody { right, parameters, body: target, audit }: WithBody<
+        ChangeRight<Pushes>,
         TagTarget,
         InPath<TagPath>,
     >,
 ) -> Result<Json<Tag>, Problem> {
-    let InPath(TagPath { tag, .. }) = head;
+    let InPath(TagPath { tag, .. }) = parameters;
     let digest: Digest =
         target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
-    changer.repository.point_tag(tag.clone(), &digest).await?;
-    slot.mark_done();
-    Ok(Json(changer.into_reader().tag(&tag).await?.into()))
+    right.repository.point_tag(tag.clone(), &digest).await?;
+    audit.mark_done();
+    Ok(Json(right.into_reader().tag(&tag).await?.into()))
 }
 
-/// Removes a tag. Its manifest stays as long as the settings say.
+/// Removes a tag. Its manifest stays until it is collected or expired.
 #[utoipa::path(
     delete, path = "/repositories/{name}/tags/{tag}", operation_id = "deleteTag", tag = "tags",
     params(TagPath),
     responses((status = NO_CONTENT, description = "The tag is removed."), Errors, ChangeErrors)
 )]
 async fn delete(
-    changer: Changer<Deletes>,
+    right: ChangeRight<Deletes>,
     InPath(TagPath { tag, .. }): InPath<TagPath>,
 ) -> Result<StatusCode, Problem> {
-    changer.repository.delete_tag(&tag).await?;
+    right.repository.delete_tag(&tag).await?;
     Ok(StatusCode::NO_CONTENT)
 }

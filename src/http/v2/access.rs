@@ -2,7 +2,7 @@
 //!
 //! A request becomes a [`Route`], which names the permission that it requires. [`Granted::decide`] decides, and
 //! [`Granted::open`] passes the request on as a [`Right`]. Handlers reach the registry only through the right that is
-//! their argument: a [`PullRepository`], [`PushRepository`], [`DeleteRepository`] or [`CatalogReader`]. Nothing else
+//! their argument: a [`PullRight`], [`PushRight`], [`DeleteRight`] or [`CatalogRight`]. Nothing else
 //! makes one of these.
 
 mod call;
@@ -12,7 +12,7 @@ mod route;
 use http::request::Parts;
 
 pub(super) use call::Call;
-pub(super) use rights::{CatalogReader, DeleteRepository, PullRepository, PushRepository};
+pub(super) use rights::{CatalogRight, DeleteRight, PullRight, PushRight};
 pub(super) use route::{DeleteRoute, PullRoute, PushRoute};
 
 use route::{Route, mount_source};
@@ -36,10 +36,10 @@ pub(super) struct Granted<'a> {
 /// The right that a request was granted, and what it does with it.
 pub(super) enum Right<'a> {
     Base,
-    Catalog(CatalogReader<'a>),
-    Pull(PullRepository<'a>, PullRoute<'a>),
-    Push(PushRepository<'a>, PushRoute<'a>),
-    Delete(DeleteRepository, DeleteRoute<'a>),
+    Catalog(CatalogRight<'a>),
+    Pull(PullRight<'a>, PullRoute<'a>),
+    Push(PushRight<'a>, PushRoute<'a>),
+    Delete(DeleteRight, DeleteRoute<'a>),
 }
 
 impl<'a> Granted<'a> {
@@ -66,10 +66,10 @@ impl<'a> Granted<'a> {
         let call = Call { state, head, peer, principal };
         Ok(match route {
             Route::Base => Right::Base,
-            Route::Catalog => Right::Catalog(CatalogReader::new(call)),
-            Route::Pull(name, route) => Right::Pull(PullRepository::new(call, name), route),
-            Route::Push(name, route) => Right::Push(PushRepository::new(call, body, name), route),
-            Route::Delete(name, route) => Right::Delete(DeleteRepository::new(&call, name), route),
+            Route::Catalog => Right::Catalog(CatalogRight::new(call)),
+            Route::Pull(name, route) => Right::Pull(PullRight::new(call, name), route),
+            Route::Push(name, route) => Right::Push(PushRight::new(call, body, name), route),
+            Route::Delete(name, route) => Right::Delete(DeleteRight::new(&call, name), route),
             Route::Unsupported { allow, .. } => return Err(V2Error::method(allow)),
             Route::Invalid(error) => return Err(error.into()),
         })

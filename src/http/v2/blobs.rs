@@ -9,14 +9,14 @@ use super::conditions::{self, OnRead};
 use super::error::{V2Error, V2Result};
 use super::freshness::Audience;
 use super::multipart::Multipart;
-use super::rights::{DeleteRepository, PullRepository};
+use super::rights::{DeleteRight, PullRight};
 use crate::http::payload::Payload;
 use crate::http::reply::{CONTENT_DIGEST, Reply, digest_values, value};
 use crate::metadata::BlobRecord;
 use crate::oci::{ByteRange, Digest, ErrorCode};
 
 /// GET and HEAD: returns a blob, or the ranges of it that the request names.
-pub(super) async fn get(repository: &PullRepository<'_>, digest: &Digest) -> V2Result {
+pub(super) async fn get(repository: &PullRight<'_>, digest: &Digest) -> V2Result {
     let call = &repository.call;
     let audience = Audience::of(repository);
     let blob = repository.blob(digest).await?;
@@ -50,7 +50,7 @@ pub(super) async fn get(repository: &PullRepository<'_>, digest: &Digest) -> V2R
 
 async fn with_content(
     reply: Reply,
-    repository: &PullRepository<'_>,
+    repository: &PullRight<'_>,
     blob: &BlobRecord,
     bytes: Range<u64>,
 ) -> V2Result {
@@ -63,7 +63,7 @@ async fn with_content(
 }
 
 /// DELETE: removes a blob from a repository.
-pub(super) async fn delete(repository: &DeleteRepository, digest: &Digest) -> V2Result {
+pub(super) async fn delete(repository: &DeleteRight, digest: &Digest) -> V2Result {
     let deleted = repository.delete_blob(digest).await;
     deleted.map_err(|error| V2Error::delete(error, ErrorCode::BlobUnknown))?;
     Ok(Reply::new(StatusCode::ACCEPTED))
@@ -76,7 +76,7 @@ fn blob_reply(status: StatusCode, digest: &Digest, audience: Audience) -> Reply 
         .with(CONTENT_DIGEST, plain)
         .with(ETAG, tag)
         .with(ACCEPT_RANGES, HeaderValue::from_static("bytes"))
-        .with(CACHE_CONTROL, audience.of_digest())
+        .with(CACHE_CONTROL, audience.cache_control_of_digest())
 }
 
 fn range_not_satisfiable(size: u64) -> V2Error {

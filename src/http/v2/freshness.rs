@@ -5,7 +5,7 @@
 
 use http::HeaderValue;
 
-use super::rights::PullRepository;
+use super::rights::PullRight;
 
 /// For content that never changes and that everyone may pull.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=3600");
@@ -30,12 +30,12 @@ pub(super) enum Audience {
 
 impl Audience {
     /// The audience of a repository.
-    pub(super) fn of(repository: &PullRepository<'_>) -> Self {
+    pub(super) fn of(repository: &PullRight<'_>) -> Self {
         if repository.is_public() { Self::Public } else { Self::Private }
     }
 
     /// `Cache-Control` for content that is requested by its digest.
-    pub(super) fn of_digest(self) -> HeaderValue {
+    pub(super) fn cache_control_of_digest(self) -> HeaderValue {
         match self {
             Self::Public => PUBLIC,
             Self::Private => PRIVATE,
@@ -43,7 +43,7 @@ impl Audience {
     }
 
     /// `Cache-Control` for content that is requested by a tag.
-    pub(super) fn of_tag(self) -> HeaderValue {
+    pub(super) fn cache_control_of_tag(self) -> HeaderValue {
         match self {
             Self::Public => PUBLIC_TAG,
             Self::Private => PRIVATE_TAG,

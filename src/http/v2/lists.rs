@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::call::Call;
 use super::error::{V2Error, V2Result};
-use super::rights::{CatalogReader, PullRepository};
+use super::rights::{CatalogRight, PullRight};
 use crate::http::query::encode;
 use crate::http::reply::{OCI_FILTERS, Reply, value};
 use crate::http::sealed_cursors;
@@ -56,7 +56,7 @@ struct Catalog<'a> {
 }
 
 /// GET: lists the repositories that the principal may pull. The others are left out without a trace.
-pub(super) async fn repositories(catalog: &CatalogReader<'_>) -> V2Result {
+pub(super) async fn repositories(catalog: &CatalogRight<'_>) -> V2Result {
     let call = &catalog.call;
     let requested = parse_page(call)?;
     if requested.limit == 0 {
@@ -98,7 +98,7 @@ struct TagList<'a> {
 }
 
 /// GET: lists the tags of a repository.
-pub(super) async fn tags(repository: &PullRepository<'_>) -> V2Result {
+pub(super) async fn tags(repository: &PullRight<'_>) -> V2Result {
     let call = &repository.call;
     let requested = parse_page(call)?;
     let _reservation = reserve(call, requested.limit, NAME_BYTES).await?;
@@ -120,7 +120,7 @@ const PAGE_BYTES: usize = 3 * 1024 * 1024;
 const DESCRIPTOR_BYTES: usize = 4096;
 
 /// GET: lists the referrers of a manifest. The list is empty, and not a 404, if there are none or no such manifest.
-pub(super) async fn referrers(repository: &PullRepository<'_>, subject: &Digest) -> V2Result {
+pub(super) async fn referrers(repository: &PullRight<'_>, subject: &Digest) -> V2Result {
     let call = &repository.call;
     let requested = parse_page(call)?;
     let after = requested.last.as_deref().map(str::parse::<Digest>).transpose()?;

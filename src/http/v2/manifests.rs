@@ -8,7 +8,7 @@ use super::call::Call;
 use super::conditions::{self, OnRead};
 use super::error::{V2Error, V2Result};
 use super::freshness::Audience;
-use super::rights::{DeleteRepository, PullRepository, PushRepository};
+use super::rights::{DeleteRight, PullRight, PushRight};
 use crate::http::payload::Payload;
 use crate::http::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
 use crate::http::request_body::CollectError;
@@ -17,7 +17,7 @@ use crate::registry::{ManifestError, ManifestPlace, PutReceipt, PutRequest, Serv
 
 /// GET and HEAD: returns the stored manifest, whatever `Accept` says: a digest names exact bytes, and a tag points at
 /// only one manifest.
-pub(super) async fn get(repository: &PullRepository<'_>, reference: &Reference) -> V2Result {
+pub(super) async fn get(repository: &PullRight<'_>, reference: &Reference) -> V2Result {
     let call = &repository.call;
     let audience = Audience::of(repository);
     let manifest = if call.is_head() {
@@ -30,9 +30,9 @@ pub(super) async fn get(repository: &PullRepository<'_>, reference: &Reference) 
     }
     let (plain, tag) = digest_values(&manifest.digest);
     let fresh = match reference {
-        Reference::Digest(_) => audience.of_digest(),
+        Reference::Digest(_) => audience.cache_control_of_digest(),
         // The tag may have moved since, so caches revalidate with the ETag.
-        Reference::Tag(_) => audience.of_tag(),
+        Reference::Tag(_) => audience.cache_control_of_tag(),
     };
     let described =
         |status| Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh);
@@ -56,7 +56,7 @@ pub(super) async fn get(repository: &PullRepository<'_>, reference: &Reference) 
 }
 
 /// PUT: stores a manifest and its tags.
-pub(super) async fn put(mut repository: PushRepository<'_>, reference: &Reference) -> V2Result {
+pub(super) async fn put(mut repository: PushRight<'_>, reference: &Reference) -> V2Result {
     let (digest, tags) = targets(&repository.call, reference)?;
     let content_type = content_type(&repository.call)?;
     check_condition(&repository, reference).await?;
@@ -74,7 +74,7 @@ struct Body {
 
 /// Reads the body once memory is reserved for it. A large body loses its reservation if it arrives slowly while others
 /// wait.
-async fn collect(repository: &mut PushRepository<'_>) -> Result<Body, V2Error> {
+async fn collect(repository: &mut PushRight<'_>) -> Result<Body, V2Error> {
     let limit = repository.call.settings().max_manifest_size;
     let body = repository.body.take();
     let declared = body.declared_len().map(|len| usize::try_from(len).unwrap_or(usize::MAX));
@@ -92,7 +92,7 @@ async fn collect(repository: &mut PushRepository<'_>) -> Result<Body, V2Error> {
 }
 
 /// DELETE: removes a tag, or, by digest, a manifest and all its tags.
-pub(super) async fn delete(repository: &DeleteRepository, reference: &Reference) -> V2Result {
+pub(super) async fn delete(repository: &DeleteRight, reference: &Reference) -> V2Result {
     let deleted = match reference {
         Reference::Tag(tag) => repository.delete_tag(tag).await,
         Reference::Digest(digest) => repository.delete_manifest(digest).await,
@@ -132,7 +132,7 @@ fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, V2Error> {
 /// Checks the conditions of a push. Clients that keep a list of referrers under a tag use them so that no other client
 /// writes to it in between (OCI distribution specification, "Referrers Tag Schema"). The check precedes the push and is
 /// not part of it: two pushes at the same instant may both pass.
-async fn check_condition(repository: &PushRepository<'_>, reference: &Reference) -> Result<(), V2Error> {
+async fn check_condition(repository: &PushRight<'_>, reference: &Reference) -> Result<(), V2Error> {
     let headers = repository.call.headers();
     if !conditions::has_conditions(headers) {
         return Ok(());
@@ -145,7 +145,7 @@ async fn check_condition(repository: &PushRepository<'_>, reference: &Reference)
     conditions::check_write(headers, current.as_ref(), ErrorCode::ManifestInvalid)
 }
 
-fn accepted(repository: &PushRepository<'_>, receipt: &PutReceipt, tags: &[Tag]) -> Reply {
+fn accepted(repository: &PushRight<'_>, receipt: &PutReceipt, tags: &[Tag]) -> Reply {
     let call = &repository.call;
     let reference = Reference::Digest(receipt.digest.clone());
     let manifest = Endpoint::Manifest { name: repository.name().clone(), reference };

@@ -2,7 +2,7 @@
 //!
 //! A request becomes a [`Route`], which names the permission that it requires. When authentication has found that its
 //! sender holds the permission, the request is passed on as a [`Right`]. Handlers reach the registry only through the
-//! right that is their argument: a [`PullRepository`], [`PushRepository`], [`DeleteRepository`] or [`CatalogReader`].
+//! right that is their argument: a [`PullRight`], [`PushRight`], [`DeleteRight`] or [`CatalogRight`].
 //! Nothing else makes one of these. `error.rs` converts errors to responses.
 
 mod blobs;
@@ -27,7 +27,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use call::Call;
 pub(super) use error::V2Error;
 use error::V2Result;
-use rights::{CatalogReader, DeleteRepository, PullRepository, PushRepository};
+use rights::{CatalogRight, DeleteRight, PullRight, PushRight};
 use route::{DeleteRoute, PullRoute, PushRoute};
 pub(super) use route::{Route, mount_source};
 
@@ -43,10 +43,10 @@ use crate::oci::{Endpoint, ErrorCode, PathError};
 /// The right that a request was granted, and what it does with it.
 enum Right<'a> {
     Base,
-    Catalog(CatalogReader<'a>),
-    Pull(PullRepository<'a>, PullRoute<'a>),
-    Push(PushRepository<'a>, PushRoute<'a>),
-    Delete(DeleteRepository, DeleteRoute<'a>),
+    Catalog(CatalogRight<'a>),
+    Pull(PullRight<'a>, PullRoute<'a>),
+    Push(PushRight<'a>, PushRoute<'a>),
+    Delete(DeleteRight, DeleteRoute<'a>),
 }
 
 /// Answers a request whose sender, `principal`, holds the permission that its [`Route`] requires.
@@ -75,10 +75,10 @@ pub(super) fn refuse(rejection: Rejection, method: &Method) -> Response<Payload>
 fn grant<'a>(route: Route<'a>, call: Call<'a>, body: RequestBody) -> Result<Right<'a>, V2Error> {
     Ok(match route {
         Route::Base => Right::Base,
-        Route::Catalog => Right::Catalog(CatalogReader::new(call)),
-        Route::Pull(name, route) => Right::Pull(PullRepository::new(call, name), route),
-        Route::Push(name, route) => Right::Push(PushRepository::new(call, body, name), route),
-        Route::Delete(name, route) => Right::Delete(DeleteRepository::new(&call, name), route),
+        Route::Catalog => Right::Catalog(CatalogRight::new(call)),
+        Route::Pull(name, route) => Right::Pull(PullRight::new(call, name), route),
+        Route::Push(name, route) => Right::Push(PushRight::new(call, body, name), route),
+        Route::Delete(name, route) => Right::Delete(DeleteRight::new(&call, name), route),
         Route::Unsupported { allow, .. } => return Err(V2Error::method(allow)),
         Route::Invalid(error) => return Err(error.into()),
     })

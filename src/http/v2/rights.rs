@@ -28,11 +28,11 @@ macro_rules! delegate {
 }
 
 /// The right to list the repositories.
-pub(super) struct CatalogReader<'a> {
+pub(super) struct CatalogRight<'a> {
     pub(super) call: Call<'a>,
 }
 
-impl<'a> CatalogReader<'a> {
+impl<'a> CatalogRight<'a> {
     pub(super) fn new(call: Call<'a>) -> Self {
         Self { call }
     }
@@ -50,12 +50,12 @@ impl<'a> CatalogReader<'a> {
 }
 
 /// The right to pull from a repository.
-pub(super) struct PullRepository<'a> {
+pub(super) struct PullRight<'a> {
     pub(super) call: Call<'a>,
     repository: Repository,
 }
 
-impl<'a> PullRepository<'a> {
+impl<'a> PullRight<'a> {
     pub(super) fn new(call: Call<'a>, name: &RepoName) -> Self {
         let push = call.may(Permission::Repository(name, Action::Push));
         let repository = call.state.registry.repository(name.clone(), Access { push });
@@ -112,13 +112,13 @@ impl<'a> PullRepository<'a> {
 
 /// The right to push to a repository. Its changes are recorded under the principal's name, and its requests count
 /// towards the fair share of their client.
-pub(super) struct PushRepository<'a> {
+pub(super) struct PushRight<'a> {
     pub(super) call: Call<'a>,
     pub(super) body: RequestBody,
     repository: Repository,
 }
 
-impl<'a> PushRepository<'a> {
+impl<'a> PushRight<'a> {
     pub(super) fn new(call: Call<'a>, body: RequestBody, name: &RepoName) -> Self {
         let repository = repository_for_change(&call, name, Access { push: true }).for_client(call.client());
         Self { call, body, repository }
@@ -183,11 +183,11 @@ impl<'a> PushRepository<'a> {
 }
 
 /// The right to delete from a repository. Its changes are recorded under the principal's name.
-pub(super) struct DeleteRepository {
+pub(super) struct DeleteRight {
     repository: Repository,
 }
 
-impl DeleteRepository {
+impl DeleteRight {
     pub(super) fn new(call: &Call<'_>, name: &RepoName) -> Self {
         Self { repository: repository_for_change(call, name, Access { push: false }) }
     }

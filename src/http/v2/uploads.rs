@@ -6,14 +6,14 @@ use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderValue, StatusCode};
 
 use super::error::{V2Error, V2Result};
-use super::rights::PushRepository;
+use super::rights::PushRight;
 use crate::http::reply::{CONTENT_DIGEST, Reply, UPLOAD_UUID, value};
 use crate::http::request_body::RequestBody;
 use crate::oci::{Algorithm, ContentRange, Digest, Endpoint, ErrorCode, UploadId};
 use crate::registry::UploadError;
 
 /// POST: mounts a blob, stores the blob in the request, or starts an upload.
-pub(super) async fn start(repository: PushRepository<'_>) -> V2Result {
+pub(super) async fn start(repository: PushRight<'_>) -> V2Result {
     let call = &repository.call;
     let digest = call.parameter::<Digest>("digest")?;
     let mount = call.parameter::<Digest>("mount")?;
@@ -33,7 +33,7 @@ pub(super) async fn start(repository: PushRepository<'_>) -> V2Result {
 }
 
 /// Stores the blob in the body of the POST.
-async fn upload_in_one_request(mut repository: PushRepository<'_>, digest: Digest) -> V2Result {
+async fn upload_in_one_request(mut repository: PushRight<'_>, digest: Digest) -> V2Result {
     let id = repository.start_upload(digest.algorithm()).await?;
     let body = repository.body.take().into_client_body();
     if let Err(error) = repository.finish(id, None, body, digest.clone()).await {
@@ -45,13 +45,13 @@ async fn upload_in_one_request(mut repository: PushRepository<'_>, digest: Diges
 }
 
 /// GET: returns the progress of an upload.
-pub(super) async fn status(repository: &PushRepository<'_>, id: UploadId) -> V2Result {
+pub(super) async fn status(repository: &PushRight<'_>, id: UploadId) -> V2Result {
     let offset = repository.upload_offset(id).await?;
     Ok(progress(repository, StatusCode::NO_CONTENT, id, offset))
 }
 
 /// PATCH: appends a chunk, or streams the whole blob.
-pub(super) async fn append(mut repository: PushRepository<'_>, id: UploadId) -> V2Result {
+pub(super) async fn append(mut repository: PushRight<'_>, id: UploadId) -> V2Result {
     let body = repository.body.take();
     let range = chunk(&repository, &body)?;
     match repository.append(id, range, body.into_client_body()).await {
@@ -61,7 +61,7 @@ pub(super) async fn append(mut repository: PushRepository<'_>, id: UploadId) -> 
 }
 
 /// PUT: completes an upload, with or without a last chunk.
-pub(super) async fn finish(mut repository: PushRepository<'_>, id: UploadId) -> V2Result {
+pub(super) async fn finish(mut repository: PushRight<'_>, id: UploadId) -> V2Result {
     let digest = repository.call.parameter::<Digest>("digest")?;
     let missing = || V2Error::bad(ErrorCode::DigestInvalid, "the query parameter `digest` is missing");
     let digest = digest.ok_or_else(missing)?;
@@ -74,16 +74,13 @@ pub(super) async fn finish(mut repository: PushRepository<'_>, id: UploadId) -> 
 }
 
 /// DELETE: cancels an upload.
-pub(super) async fn cancel(repository: &PushRepository<'_>, id: UploadId) -> V2Result {
+pub(super) async fn cancel(repository: &PushRight<'_>, id: UploadId) -> V2Result {
     repository.cancel_upload(id).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT))
 }
 
 /// The range of the blob that the body contains, if the request has a `Content-Range`.
-fn chunk(
-    repository: &PushRepository<'_>,
-    body: &RequestBody,
-) -> Result<Option<RangeInclusive<u64>>, V2Error> {
+fn chunk(repository: &PushRight<'_>, body: &RequestBody) -> Result<Option<RangeInclusive<u64>>, V2Error> {
     let text = repository.call.header(CONTENT_RANGE, ErrorCode::BlobUploadInvalid)?;
     let Some(text) = text else { return Ok(None) };
     let range: ContentRange =
@@ -96,7 +93,7 @@ fn chunk(
 }
 
 /// A reply with the progress of an upload.
-fn progress(repository: &PushRepository<'_>, status: StatusCode, id: UploadId, offset: u64) -> Reply {
+fn progress(repository: &PushRight<'_>, status: StatusCode, id: UploadId, offset: u64) -> Reply {
     Reply::new(status)
         .with(LOCATION, location(repository, id))
         .with(RANGE, received(offset))
@@ -104,7 +101,7 @@ fn progress(repository: &PushRepository<'_>, status: StatusCode, id: UploadId, o
 }
 
 /// 201 for a blob that has been stored or mounted.
-fn created(repository: &PushRepository<'_>, digest: &Digest) -> Reply {
+fn created(repository: &PushRight<'_>, digest: &Digest) -> Reply {
     let call = &repository.call;
     let blob = Endpoint::Blob { name: repository.name().clone(), digest: digest.clone() };
     let reply = Reply::new(StatusCode::CREATED)
@@ -114,7 +111,7 @@ fn created(repository: &PushRepository<'_>, digest: &Digest) -> Reply {
 }
 
 /// Converts an upload error. If the offset or length was wrong, adds the progress of the upload.
-fn upload_error(repository: &PushRepository<'_>, error: UploadError, id: UploadId) -> V2Error {
+fn upload_error(repository: &PushRight<'_>, error: UploadError, id: UploadId) -> V2Error {
     let offset = match error {
         UploadError::OutOfOrder { offset } | UploadError::WrongLength { offset } => Some(offset),
         _ => None,
@@ -129,7 +126,7 @@ fn upload_error(repository: &PushRepository<'_>, error: UploadError, id: UploadI
     }
 }
 
-fn location(repository: &PushRepository<'_>, id: UploadId) -> HeaderValue {
+fn location(repository: &PushRight<'_>, id: UploadId) -> HeaderValue {
     repository.call.location(&Endpoint::Upload { name: repository.name().clone(), id })
 }
 
