@@ -137,7 +137,7 @@ async fn rename(
     WithBody { right, body: request, .. }: WithBody<ChangeRight<Administers>, RenameRequest>,
 ) -> Result<StatusCode, Problem> {
     let to: RepoName = request.to.parse().map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    right.requester.changer(to.clone(), Action::Administer)?;
+    right.requester.repository_to_change(to.clone(), Action::Administer)?;
     right.repository.rename(&to).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -121,7 +121,7 @@ impl Requester {
     }
 
     /// The right to change a repository by `action`.
-    pub(super) fn changer(&self, name: RepoName, action: Action) -> Result<Repository, Problem> {
+    pub(super) fn repository_to_change(&self, name: RepoName, action: Action) -> Result<Repository, Problem> {
         self.decide_change(Permission::Repository(&name, action))?;
         let access = Access { push: true };
         Ok(self.api.view.registry.repository(name, access).on_behalf_of(&self.name()))
@@ -373,7 +373,7 @@ impl<D> ChangeRight<D> {
 
 extractor!(ChangeRight<D> where D: ChangeAction, |parts, requester| {
     let name = repository_in_path(parts, &requester).await?;
-    let repository = requester.changer(name, D::ACTION)?;
+    let repository = requester.repository_to_change(name, D::ACTION)?;
     Ok(Self { repository, requester, action: PhantomData })
 });
 

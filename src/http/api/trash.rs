@@ -127,7 +127,7 @@ async fn restore(
     WithBody { right: Author(requester), body: request, .. }: WithBody<Author, RestoreRequest>,
 ) -> Result<Json<Restored>, Problem> {
     let name: RepoName = parse_field("repository", &request.repository)?;
-    let repository = requester.changer(name, Action::Administer)?;
+    let repository = requester.repository_to_change(name, Action::Administer)?;
     let text = |digests: Vec<Digest>| digests.iter().map(ToString::to_string).collect();
     let names = |tags: Vec<Tag>| tags.iter().map(ToString::to_string).collect();
     match (request.digest, request.tag) {
