@@ -89,10 +89,11 @@ impl Handler for App {
 
     fn overloaded(&self, dialect: Dialect) -> Response<LoggedBody> {
         let rejection = Rejection::overloaded(OutOfMemory.to_string());
-        let response = match dialect {
+        let mut response = match dialect {
             Dialect::Distribution => v2::refuse(rejection, &http::Method::GET),
             Dialect::Problem => api::refuse(rejection).map(Payload::Routed),
         };
+        add_headers(response.headers_mut(), &self.state.settings);
         response.map(LoggedBody::unrecorded)
     }
 

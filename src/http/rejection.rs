@@ -19,7 +19,7 @@ use crate::oci::ErrorCode;
 const DENIED: &str = "requested access to the resource is denied: no role of this user allows it";
 
 /// The `Retry-After` of an overloaded server.
-pub(super) const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The name of this service, which clients repeat in their token requests.
 const SERVICE: &str = "orlop";
@@ -34,19 +34,19 @@ pub(super) struct Rejection {
 }
 
 impl Rejection {
-    fn new(
-        status: StatusCode,
-        code: ErrorCode,
-        message: impl Into<String>,
-        header: (HeaderName, HeaderValue),
-    ) -> Self {
-        Self { status, code, message: message.into(), header: Some(header) }
+    /// An error response; `code` is its error code below `/v2`.
+    pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), header: None }
+    }
+
+    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 
     /// 503 for an overloaded server; the same request may succeed later.
     pub(super) fn overloaded(message: impl Into<String>) -> Self {
-        let retry = (RETRY_AFTER, HeaderValue::from(RETRY.as_secs()));
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message, retry)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+            .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))
     }
 
     /// 429 for a client that exceeds the rate limit.
@@ -57,8 +57,8 @@ impl Rejection {
     fn too_many(what: &str, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let message = format!("too many {what} from your address; retry in {seconds} s");
-        let retry = (RETRY_AFTER, HeaderValue::from(seconds));
-        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message, retry)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
+            .with(RETRY_AFTER, HeaderValue::from(seconds))
     }
 }
 
@@ -67,17 +67,12 @@ impl From<AuthRejection> for Rejection {
         match rejection.error {
             AuthError::Unauthenticated => {
                 let message = "authentication required: log in with a user and password";
-                let challenge = (WWW_AUTHENTICATE, rejection.challenge);
-                Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message, challenge)
+                Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+                    .with(WWW_AUTHENTICATE, rejection.challenge)
             }
             // Clients show the message to people, so it must not reveal whether the repository exists. With only the
             // usual message of this error code Docker does not treat the error as final and retries for a minute.
-            AuthError::Forbidden => Self {
-                status: StatusCode::FORBIDDEN,
-                code: ErrorCode::Denied,
-                message: DENIED.into(),
-                header: None,
-            },
+            AuthError::Forbidden => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, DENIED),
             AuthError::RateLimited(wait) => Self::too_many("failed logins", wait),
             AuthError::OutOfMemory => Self::overloaded(OutOfMemory.to_string()),
         }

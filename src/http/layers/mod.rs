@@ -9,7 +9,8 @@
 //! | audit log | `audit.rs` |
 //! | headers of every response | [`add_headers`]: `security_headers.rs` |
 //!
-//! A new check is a file and a line in [`Checks::check`]; a header of every response is a line in [`add_headers`].
+//! A new check is a file and a line in [`Checks::check`]; a header of every response is a line in [`add_headers`]. The
+//! layers do not apply to the admin socket.
 
 pub(super) mod audit;
 pub(super) mod authentication;
@@ -39,10 +40,10 @@ impl Checks {
         Self { rate_limit: RateLimit::new(settings.rate_limit), cleartext: CleartextWarnings::default() }
     }
 
-    /// Checks a request.
+    /// Checks a request, in this order. A rejected request is logged, but is not in the audit log. Must not block.
     ///
     /// # Errors
-    /// The response to a request that must not be handled.
+    /// The response to a request that must not be handled, which is sent in the format of its path.
     pub(super) fn check(&self, exchange: &Exchange<'_>) -> Result<(), Rejection> {
         self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.check(exchange))?;
         self.cleartext.warn_if_unencrypted(exchange);

@@ -84,7 +84,7 @@ fn grant<'a>(route: Route<'a>, call: Call<'a>, body: RequestBody) -> Result<Righ
     })
 }
 
-/// Adds the headers that every response has.
+/// Adds the headers of every response below `/v2`.
 fn finish(result: V2Result, head_only: bool) -> Response<Payload> {
     let mut reply = result.unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
