@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod history;
 mod listings;
+mod names;
 mod pages;
 mod policies;
 mod quotas;

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::read_digest;
-use crate::metadata::ops::gc::liveness::{self, Review};
+use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::repo_id;
 use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
 use crate::metadata::queries::reclaimable::summary::next_review;

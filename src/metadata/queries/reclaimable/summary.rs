@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::queries::reclaimable::graph::{ReclaimableGraph, Row, Sets};
-use crate::metadata::queries::reclaimable::leases::leased;
+use crate::metadata::ops::liveness;
+use crate::metadata::queries::reclaimable::graph::{ReclaimableGraph, Row, Sets, set_index};
+use crate::metadata::queries::reclaimable::leases::{leased, next_and_last};
 use crate::metadata::queries::usage;
-use crate::metadata::sql::{Connection, params};
-use crate::metadata::{CollectionRules, Reclaimable, ReclaimableSummary, Scope, sql};
+use crate::metadata::sql::{self, Connection, params};
+use crate::metadata::{CollectionRules, Reclaimable, ReclaimableSummary, Scope};
 
 pub(in crate::metadata) fn summarize(
     c: &dyn Connection,
@@ -44,10 +44,6 @@ const TRASH: Sets = 1;
 const TRASH_DUE: Sets = 1 << 1;
 const UNTAGGED: Sets = 1 << 2;
 const UNTAGGED_DUE: Sets = 1 << 3;
-
-pub(in crate::metadata) fn set_index(set: Sets) -> usize {
-    set.trailing_zeros() as usize
-}
 
 /// A manifest that may be removed, and when it becomes due; `None` for never.
 type Waiting = (Row, Option<Timestamp>);
@@ -144,16 +140,6 @@ fn list_untagged(
         }
     }
     Ok(unreferenced)
-}
-
-/// Returns the first and the last of the future times.
-pub(in crate::metadata) fn next_and_last(
-    times: impl Iterator<Item = Timestamp>,
-    now: Timestamp,
-) -> (Option<Timestamp>, Option<Timestamp>) {
-    times.filter(|at| *at > now).fold((None, None), |(first, last), at| {
-        (Some(first.map_or(at, |first: Timestamp| first.min(at))), last.max(Some(at)))
-    })
 }
 
 /// Finds the earliest time when a queued item is reviewed.
