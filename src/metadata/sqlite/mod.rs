@@ -17,12 +17,6 @@ mod tests;
 mod upkeep;
 mod writer;
 mod writer_yield;
-pub use inspect::{DatabaseState, Inspection, inspect};
-pub(in crate::metadata) use open::DRY_RUN_PREFIX;
-#[cfg(test)]
-pub(crate) use open::create_old_database;
-pub use open::{OpenError, SCHEMA_VERSION};
-pub use upkeep::fold_log_in;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +30,13 @@ use super::sql::{self, Connection};
 use super::transaction::{Durability, MetadataError, Result, Urgency};
 use super::{BlobRecord, ManifestRecord};
 use crate::oci::{Digest, Reference};
+
+pub use inspect::{DatabaseState, Inspection, inspect};
+pub(in crate::metadata) use open::DRY_RUN_PREFIX;
+#[cfg(test)]
+pub(crate) use open::create_old_database;
+pub use open::{OpenError, SCHEMA_VERSION};
+pub use upkeep::fold_log_in;
 
 /// A metadata store in an SQLite database.
 pub(in crate::metadata) struct Sqlite {
