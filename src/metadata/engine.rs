@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use super::sql::{self, Connection};
-use super::sqlite::{Caches, OpenError, Sqlite};
+use super::sqlite::{OpenError, Sqlite};
 use super::transaction::Urgency;
 use super::{Access, Durability, Operation, Result};
 use crate::traces;
@@ -54,15 +54,6 @@ impl Metadata {
     /// is removed.
     pub fn set_keep_log(&self, keep: bool) {
         self.sqlite.set_keep_log(keep);
-    }
-
-    /// Results of queries that are kept until their repository changes.
-    pub(super) fn caches(&self) -> &Caches {
-        &self.sqlite.caches
-    }
-
-    pub(super) fn is_read_only(&self) -> bool {
-        self.sqlite.is_read_only()
     }
 
     /// Runs the body of a public method: the one place where tests inject faults.

@@ -133,7 +133,7 @@ impl Metadata {
     /// Verifies that the store can make a change durable.
     pub async fn check(&self) -> Result<()> {
         self.perform(Operation::Check, async {
-            if self.is_read_only() {
+            if self.sqlite.is_read_only() {
                 return self.read(|c| read_value(c, "store_id")).map(drop);
             }
             self.write(Durability::Full, |c| write_value(c, "checked", &uuid::Uuid::new_v4().to_string()))
