@@ -2,11 +2,12 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::liveness::{self, Review};
+use crate::metadata::ops::maintenance::stored_blob;
 use crate::metadata::ops::{accounting, ensure_repo, events, quotas, repo_id};
-use crate::metadata::sql::{Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
 use crate::metadata::{
     BlobRecord, BlobSize, Deletion, Durability, EdgeKind, EventDetails, Integrity, Metadata, Mount,
-    Operation, Renewal, Result, Target, sql,
+    Operation, Renewal, Result, StoredBlob, Target,
 };
 use crate::oci::{BlobKey, Digest, RepoName};
 
@@ -124,6 +125,17 @@ impl Metadata {
     pub async fn mark_blob(&self, key: &BlobKey, condition: Integrity, now: Timestamp) -> Result<bool> {
         let key = key.clone();
         self.change(Operation::MarkBlob, Durability::Full, move |c| mark(c, key, condition, now)).await
+    }
+
+    /// Returns some blobs whose allocated size is only an estimate that a migration made.
+    pub async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.query(Operation::Unmeasured, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE measured = 0
+                 ORDER BY digest LIMIT ?1",
+            )?;
+            query.query_map([limit], stored_blob)?.collect()
+        }).await
     }
 
     /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.

@@ -125,6 +125,11 @@ impl Metadata {
         self.perform(Operation::CopyTo, self.sqlite.copy_to(path)).await
     }
 
+    /// Returns the bytes that this store itself takes on disk.
+    pub async fn own_size(&self) -> Result<u64> {
+        self.perform(Operation::OwnSize, async { self.sqlite.allocated_bytes() }).await
+    }
+
     /// Returns some unused space to the file system. Meant to be called from time to time.
     pub async fn tidy(&self) -> Result<()> {
         self.perform(Operation::Tidy, self.sqlite.tidy()).await

@@ -11,8 +11,7 @@ use crate::metadata::queries::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 30] = [
-    ("accounting", include_str!("../../queries/accounting.rs")),
+const SOURCES: [(&str, &str); 29] = [
     ("audit", include_str!("../../ops/audit.rs")),
     ("blobs", include_str!("../../ops/blobs.rs")),
     ("collection", include_str!("../../ops/gc/collection.rs")),
