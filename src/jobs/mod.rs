@@ -1,8 +1,8 @@
 //! Background jobs. A [`Job`] does one bounded batch per tick and reports whether more work is waiting, so that
 //! requests get their turn in between. The command line runs the same ticks.
 
-mod audit;
 mod collector;
+mod eviction;
 pub mod pressure;
 mod repositories;
 pub mod retention;
@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-pub use audit::AuditUpkeep;
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
-pub use pressure::{Evicted, Evictor, SpaceGoal, SpaceReclaimer};
+pub use eviction::{Evicted, Evictor, SpaceGoal};
+pub use pressure::SpaceReclaimer;
 pub use repositories::RepositoryJob;
 pub use retention::{PolicySet, Retention};
 pub use scrub::{Scrub, ScrubSettings};
-pub use upkeep::Upkeep;
+pub use upkeep::{AuditUpkeep, Upkeep};
 
 use crate::errors::Chain;
 use crate::registry::ServiceError;

@@ -1,5 +1,6 @@
 //! Regular housekeeping: checks the clock, records pulls and the progress of idle uploads, records the daily totals,
-//! removes old history and events, tidies the database, and measures blobs that an older version stored.
+//! removes old history and events, tidies the database, and measures blobs that an older version stored. A job of its own
+//! writes the audit log and removes its old entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -59,5 +60,37 @@ impl Job for Upkeep {
         let more = self.registry.measure_blobs().await?;
         self.measured.store(!more, Ordering::Relaxed);
         Ok(more)
+    }
+}
+
+/// Old entries are removed once in this many ticks.
+const CLEANUP_TICKS: u32 = 60;
+
+/// Writes the audit log. Run it every second.
+pub struct AuditUpkeep {
+    registry: Arc<Registry>,
+    ticks: AtomicU32,
+}
+
+impl AuditUpkeep {
+    /// Creates the job for `registry`.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, ticks: AtomicU32::new(0) }
+    }
+}
+
+#[async_trait]
+impl Job for AuditUpkeep {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
+    async fn tick(&self) -> Result<bool, ServiceError> {
+        self.registry.flush_audit(false).await?;
+        let is_cleanup_due = self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CLEANUP_TICKS);
+        if is_cleanup_due && !self.registry.settings().read_only {
+            self.registry.forget_audit().await?;
+        }
+        Ok(false)
     }
 }

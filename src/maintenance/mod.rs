@@ -5,4 +5,3 @@ pub mod backup;
 pub mod fsck;
 pub(crate) mod hashing;
 pub mod progress;
-pub(crate) mod verdict;

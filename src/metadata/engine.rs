@@ -4,40 +4,17 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use super::sql::{self, Connection};
-use super::sqlite::{Caches, OpenError, Sqlite};
-use super::{Metadata, Operation, Result};
+use super::sqlite::{OpenError, Sqlite};
+use super::transaction::Urgency;
+use super::{Access, Durability, Operation, Result};
 use crate::traces;
 
-/// Whether the database may be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// It may be changed.
-    ReadWrite,
-    /// It may not be changed, not even by opening it.
-    ReadOnly,
-}
-
-/// What a change must survive once its caller has the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// The death of the process.
-    Lazy,
-    /// A power cut.
-    Full,
-}
-
-/// Whether a request waits for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Urgency {
-    /// A request waits for it.
-    Awaited,
-    /// Only background work waits for it.
-    Behind,
-}
-
-/// The engines that can store metadata.
-pub(super) enum Engine {
-    Sqlite(Sqlite),
+/// The metadata store.
+pub struct Metadata {
+    pub(super) sqlite: Sqlite,
+    /// Faults that tests inject.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) faults: Option<super::Faults>,
 }
 
 impl Metadata {
@@ -47,9 +24,8 @@ impl Metadata {
     /// # Errors
     /// Fails if a newer version wrote the database, if the folder is not writable, or if the engine fails.
     pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
-        let engine = Engine::Sqlite(Sqlite::open(dir, access)?);
         Ok(Self {
-            engine,
+            sqlite: Sqlite::open(dir, access)?,
             #[cfg(any(test, feature = "testing"))]
             faults: None,
         })
@@ -57,7 +33,7 @@ impl Metadata {
 
     /// Path of the database file.
     pub fn path(&self) -> &Path {
-        self.sqlite().path()
+        self.sqlite.path()
     }
 
     /// Path of the database in the folder `dir`.
@@ -71,27 +47,13 @@ impl Metadata {
     /// # Errors
     /// Fails if the database can't be written.
     pub fn checkpoint_log(&self) -> Result<bool> {
-        self.sqlite().checkpoint_log()
+        self.sqlite.checkpoint_log()
     }
 
     /// Sets whether closing the database leaves its log in place, as if the process had been killed. By default the log
     /// is removed.
     pub fn set_keep_log(&self, keep: bool) {
-        self.sqlite().set_keep_log(keep);
-    }
-
-    pub(super) fn sqlite(&self) -> &Sqlite {
-        let Engine::Sqlite(engine) = &self.engine;
-        engine
-    }
-
-    /// Results of queries that are kept until their repository changes.
-    pub(super) fn caches(&self) -> &Caches {
-        &self.sqlite().caches
-    }
-
-    pub(super) fn is_read_only(&self) -> bool {
-        self.sqlite().is_read_only()
+        self.sqlite.set_keep_log(keep);
     }
 
     /// Runs the body of a public method: the one place where tests inject faults.
@@ -130,7 +92,7 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        let write = self.sqlite().write(durability, Urgency::Awaited, bytes, change);
+        let write = self.sqlite.write(durability, Urgency::Awaited, bytes, change);
         traces::start_step("metadata write").run(write).await
     }
 
@@ -140,12 +102,12 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        self.sqlite().write(durability, Urgency::Behind, 0, change).await
+        self.sqlite.write(durability, Urgency::Behind, 0, change).await
     }
 
     /// Runs a query that reads a few pages, on the calling thread.
     pub(super) fn read<T>(&self, query: impl FnOnce(&dyn Connection) -> sql::Result<T>) -> Result<T> {
-        self.sqlite().read(query)
+        self.sqlite.read(query)
     }
 
     /// Runs a query that may take long on the blocking pool, away from the threads that serve requests.
@@ -154,26 +116,77 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        traces::start_step("metadata read").run(self.sqlite().read_blocking(query)).await
+        traces::start_step("metadata read").run(self.sqlite.read_blocking(query)).await
     }
 
-    /// Runs a query for a page of a list on the blocking pool. Only a few run at the same time: the threads that serve
-    /// requests need processors too.
-    pub(super) async fn read_page<T, F>(&self, query: F) -> Result<T>
+    /// Runs an operation that is one change.
+    pub(super) async fn change<T, F>(
+        &self,
+        operation: Operation,
+        durability: Durability,
+        change: F,
+    ) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        let _permit = self.sqlite().page_permits.acquire().await;
-        self.read_blocking(query).await
+        self.perform(operation, self.write(durability, change)).await
     }
 
-    /// Runs a query that reads a large part of the database on the blocking pool, in one read transaction.
-    pub(super) async fn read_report<T, F>(&self, query: F) -> Result<T>
+    /// Runs an operation that is one change of low urgency.
+    pub(super) async fn change_behind<T, F>(
+        &self,
+        operation: Operation,
+        durability: Durability,
+        change: F,
+    ) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        traces::start_step("metadata read").run(self.sqlite().read_report(query)).await
+        self.perform(operation, self.write_behind(durability, change)).await
+    }
+
+    /// Runs an operation that is one query of a few pages.
+    pub(super) async fn query<T>(
+        &self,
+        operation: Operation,
+        query: impl FnOnce(&dyn Connection) -> sql::Result<T>,
+    ) -> Result<T> {
+        self.perform(operation, async { self.read(query) }).await
+    }
+
+    /// Runs an operation that is one query on the blocking pool.
+    pub(super) async fn query_blocking<T, F>(&self, operation: Operation, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
+    {
+        self.perform(operation, self.read_blocking(query)).await
+    }
+
+    /// Runs an operation that is one query for a page of a list on the blocking pool. Only a few run at the same time:
+    /// the threads that serve requests need processors too.
+    pub(super) async fn query_page<T, F>(&self, operation: Operation, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
+    {
+        self.perform(operation, async {
+            let _permit = self.sqlite.page_permits.acquire().await;
+            self.read_blocking(query).await
+        })
+        .await
+    }
+
+    /// Runs an operation that is one query of a large part of the database on the blocking pool, in one read
+    /// transaction.
+    pub(super) async fn query_report<T, F>(&self, operation: Operation, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
+    {
+        let report = self.sqlite.read_report(query);
+        self.perform(operation, traces::start_step("metadata read").run(report)).await
     }
 }

@@ -4,7 +4,9 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `model` | records |
+//! | `transaction` | access, durability and errors, on which callers and the engine agree |
 //! | `sql` | connections, statements, rows and values, whatever the engine |
+//! | `facts`, `image_details` | what rules, queries and the engine share: the table of single facts, details of images |
 //! | `queries` | reads: lists, reports, snapshots |
 //! | `ops` | changes, with the rules of the registry |
 //! | `sqlite` | the engine: opening, group commit, readers, cache, migrations |
@@ -18,9 +20,11 @@
 )]
 
 mod engine;
+mod facts;
 #[cfg(any(test, feature = "testing"))]
 #[path = "../../tests/doubles/metadata_faults.rs"]
 mod faults;
+mod image_details;
 mod model;
 mod operation;
 mod ops;
@@ -29,44 +33,13 @@ mod sql;
 pub mod sqlite;
 #[cfg(test)]
 pub mod suite;
+mod transaction;
 
-use thiserror::Error;
-
-pub use engine::Access;
+pub use engine::Metadata;
 #[cfg(any(test, feature = "testing"))]
 pub use faults::Faults;
 pub use model::*;
 pub use operation::Operation;
+pub use transaction::{Access, MetadataError, Result};
 
-use crate::errors::BoxError;
-use engine::{Durability, Engine};
-
-/// The metadata store.
-pub struct Metadata {
-    engine: Engine,
-    /// Faults that tests inject.
-    #[cfg(any(test, feature = "testing"))]
-    faults: Option<Faults>,
-}
-
-/// An error of the metadata store.
-#[derive(Debug, Error)]
-pub enum MetadataError {
-    /// There is no space for the change; it was not made.
-    #[error("the metadata store is full")]
-    Full,
-    /// The store was opened read-only, or its file system is read-only.
-    #[error("the metadata store is read-only")]
-    ReadOnly,
-    /// The store's files are no longer at their path, for example because a volume was unmounted. The change
-    /// was not made.
-    #[error("the metadata store is no longer at its path")]
-    Vanished(#[source] BoxError),
-    /// The store failed. The change was not made, unless COMMIT itself failed: then the store must be reopened
-    /// to find out.
-    #[error("the metadata store failed")]
-    Failed(#[source] BoxError),
-}
-
-/// The result of every method of [`Metadata`].
-pub type Result<T> = std::result::Result<T, MetadataError>;
+use transaction::Durability;

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::ManifestKind;
-
 /// An OCI image manifest.
 pub const OCI_IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// An OCI image index.
@@ -42,6 +40,17 @@ const MAX_NAME_LEN: usize = 127;
     "a media type must have the form <type>/<subtype>, each of at most 127 letters, digits and !#$&-^_.+"
 )]
 pub struct InvalidMediaType;
+
+/// The kind of a manifest. It decides which fields contain references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ManifestKind {
+    /// A config and layers: OCI's image manifest, Docker's schema 2.
+    Image,
+    /// A list of manifests: OCI's index, Docker's manifest list.
+    Index,
+    /// A list of blobs: the artifact manifest of a withdrawn draft of OCI 1.1.
+    Artifact,
+}
 
 /// A media type without parameters (RFC 6838, 4.2), spelled as received. It is safe to send as a header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

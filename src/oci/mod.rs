@@ -1,38 +1,36 @@
 //! The protocol of the OCI distribution spec and of the Docker registry API v2: validated types, and the grammar of
 //! paths, ranges and errors. No I/O, no HTTP library, no SQL.
 
-mod blob_key;
 mod details;
 mod digest;
 mod endpoint;
 mod error;
 mod hasher;
+mod ids;
 mod manifest;
 pub mod media_type;
 mod name;
 mod pagination;
 mod platform;
-mod random_id;
 mod range;
 mod reference;
 mod referrers;
 mod string_map;
 
-pub use blob_key::BlobKey;
 pub use details::{DetailSelection, ImageDetails, MAX_CONFIG_BYTES, MAX_LABEL_BYTES};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use endpoint::{Endpoint, PathError};
 pub use error::{ErrorBody, ErrorCode};
 pub use hasher::{Hasher, InvalidHashState};
+pub use ids::{BlobKey, Generation, UploadId};
 pub use manifest::{
-    Annotations, InvalidManifest, Manifest, ManifestKind, ManifestLimits, ManifestReference,
-    RecordedManifest, Role, TargetKind,
+    Annotations, InvalidManifest, Manifest, ManifestLimits, ManifestReference, RecordedManifest, Role,
+    TargetKind,
 };
-pub use media_type::{InvalidMediaType, MAX_MEDIA_TYPE_LEN, MediaType};
+pub use media_type::{InvalidMediaType, MAX_MEDIA_TYPE_LEN, ManifestKind, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
 pub use platform::{IndexMember, deduplicate, index_members, platforms};
-pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, attached_tag, fallback_tag};

@@ -1,9 +1,12 @@
-//! Reading, mounting and deleting blobs.
+//! Reading, mounting and deleting blobs, and removing the bytes of those that no record names any more.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::reservations::Reservation;
-use super::{BlobError, DeleteError, Repository, ServiceError};
+use super::{BlobError, DeleteError, Registry, Repository, ServiceError};
 use crate::errors::Chain;
 use crate::metadata::{BlobRecord, Deletion, Integrity, Mount, Renewal, Target, lease_renewal_cutoff};
 use crate::oci::{BlobKey, Digest, RepoName};
@@ -132,7 +135,7 @@ impl Repository {
     }
 }
 
-impl super::Registry {
+impl Registry {
     /// Quarantines a blob: it is absent for everyone until a push brings its bytes again. Fails if the store as a whole
     /// is unavailable, because an unmounted volume must not quarantine anything.
     async fn quarantine(&self, key: &BlobKey, reason: &StoreError) -> Result<(), BlobError> {
@@ -153,5 +156,54 @@ pub(super) fn deletion_result(deletion: Deletion) -> Result<(), DeleteError> {
         Deletion::Unknown => Err(DeleteError::Unknown),
         Deletion::HeldBy(holder) => Err(DeleteError::HeldBy(holder)),
         Deletion::Immutable(tag) => Err(DeleteError::Immutable(tag)),
+    }
+}
+
+/// While this value lives, no bytes are removed: everything a copy of the metadata names stays in the store.
+pub struct RemovalPause(#[expect(dead_code, reason = "held for its drop")] OwnedRwLockReadGuard<()>);
+
+/// The result of a round of removals.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many blobs were removed.
+    pub blobs: u64,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// Whether more are waiting.
+    pub more: bool,
+    /// The digests of the removed blobs.
+    pub digests: Vec<Digest>,
+}
+
+impl Registry {
+    /// Pauses removals. Waits for a running one to end.
+    pub async fn pause_removals(&self) -> RemovalPause {
+        RemovalPause(Arc::clone(&self.removals).read_owned().await)
+    }
+
+    /// Removes the bytes of up to `limit` blobs that are pending deletion, then their entries. A crash between the two
+    /// leaves entries for the next call.
+    ///
+    /// # Errors
+    /// Fails if a store fails; the next call also handles the blobs removed by this one.
+    pub async fn remove_pending_blobs(&self, limit: usize) -> Result<Removed, ServiceError> {
+        let Ok(_permission) = self.removals.try_write() else {
+            return Ok(Removed::default());
+        };
+        let pending = self.metadata.pending_deletions(limit).await?;
+        let mut removed = Removed { more: pending.len() == limit, ..Removed::default() };
+        let mut keys = Vec::with_capacity(pending.len());
+        for (key, size) in pending {
+            self.blobs.remove(&key).await?;
+            removed.blobs += 1;
+            removed.bytes += size;
+            removed.digests.push(key.digest.clone());
+            keys.push(key);
+        }
+        if !keys.is_empty() {
+            self.make_space(|| self.metadata.forget_pending_deletions(&keys)).await?;
+            self.pressure.record_freed();
+        }
+        Ok(removed)
     }
 }

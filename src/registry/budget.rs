@@ -1,29 +1,20 @@
-//! The storage budget: the limit on the registry's disk usage, and the queue of writers when it is exhausted.
+//! The storage budget: the limit on the registry's disk usage, the bytes that count towards it, and the writers that
+//! wait or were rejected because it is exhausted.
 //!
 //! A body reserves space before its bytes are written, so that concurrent bodies cannot exceed the budget together.
 //! Above the high mark, jobs are asked to reclaim space ([`Pressure`]). At the limit writers wait for that. They are
 //! rejected after a time-out, or at once if no job reclaims space.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::ledger::Growth;
-use super::{Registry, Requester, ServiceError};
-use crate::oci::UploadId;
-use crate::store::StoredItem;
-
-/// How long the cached size of the directories and the disk is used.
-const DISK_USAGE_TTL: Duration = Duration::from_secs(10);
-
-/// How long an upload must have received nothing to be named as idle in an error.
-const IDLE_UPLOAD: Duration = Duration::from_secs(60);
-
-/// How many idle uploads are examined for an error.
-const MAX_IDLE_UPLOADS: usize = 1000;
+use crate::fair::Client;
+use crate::oci::{RepoName, UploadId};
 
 /// The reserve in which the database and directories can grow while bodies fill the rest: this fraction of the budget,
 /// up to a maximum.
@@ -80,7 +71,7 @@ impl BudgetState {
         self.available_to_bodies().saturating_sub(self.taken())
     }
 
-    fn available_to_bodies(&self) -> u64 {
+    pub(super) fn available_to_bodies(&self) -> u64 {
         self.budget - (self.budget / RESERVE_FRACTION).min(MAX_RESERVE)
     }
 
@@ -110,11 +101,11 @@ pub enum BudgetLevel {
 #[derive(Default)]
 pub struct Pressure {
     requested: Notify,
-    changed: Notify,
+    pub(super) changed: Notify,
     reclaimers: AtomicUsize,
     waiting: AtomicUsize,
     /// A writer was rejected, and none has found space below the high mark since.
-    rejected: AtomicBool,
+    pub(super) rejected: AtomicBool,
     /// How often stored bytes were removed.
     freed: AtomicU64,
     /// What occupies the remaining space, as of the last run that reclaimed too little.
@@ -122,7 +113,7 @@ pub struct Pressure {
 }
 
 /// A writer waiting for space, while this value lives.
-struct Waiting<'a>(&'a Pressure);
+pub(super) struct Waiting<'a>(&'a Pressure);
 
 /// A job that reclaims space, while this value lives.
 pub struct ReclaimerGuard(Arc<Pressure>);
@@ -145,7 +136,7 @@ impl Pressure {
         self.wake_writers();
     }
 
-    fn freed(&self) -> u64 {
+    pub(super) fn freed(&self) -> u64 {
         self.freed.load(Ordering::Acquire)
     }
 
@@ -154,7 +145,7 @@ impl Pressure {
         *self.obstacle.lock() = obstacle;
     }
 
-    fn obstacle(&self) -> Option<String> {
+    pub(super) fn obstacle(&self) -> Option<String> {
         self.obstacle.lock().clone()
     }
 
@@ -163,16 +154,16 @@ impl Pressure {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    fn wait(&self) -> Waiting<'_> {
+    pub(super) fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         Waiting(self)
     }
 
-    fn request_space(&self) {
+    pub(super) fn request_space(&self) {
         self.requested.notify_one();
     }
 
-    fn has_reclaimer(&self) -> bool {
+    pub(super) fn has_reclaimer(&self) -> bool {
         self.reclaimers.load(Ordering::Acquire) > 0
     }
 }
@@ -197,184 +188,209 @@ impl Drop for ReclaimerGuard {
     }
 }
 
-/// Caches what changes slowly: the time of the last check, the size of the directories and the size of the disk.
+/// The size to which the disk usage of a file is rounded up when the filesystem has not been asked.
+pub(super) const BLOCK: u64 = 4096;
+
+/// The outcome of a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// The space is reserved.
+    Granted,
+    /// There is not enough space.
+    Rejected,
+    /// The totals that were read are outdated, because staged bytes were released meanwhile. These may have become a blob
+    /// that the totals did not include yet. Read the totals again.
+    Outdated,
+}
+
+/// Staged bytes by upload. An upload that has become a blob is forgotten only after the totals include the blob: for a
+/// moment both count, but never neither.
 #[derive(Default)]
-pub(super) struct DiskUsageCache(Mutex<Option<(Duration, u64, u64)>>);
+pub(super) struct Ledger(Mutex<Staged>);
 
-impl Registry {
-    /// Returns the state of the budget; `None` if there is none.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn budget(&self) -> Result<Option<BudgetState>, ServiceError> {
-        let Some(settings) = self.settings.budget else {
-            return Ok(None);
+#[derive(Default)]
+struct Staged {
+    uploads: HashMap<UploadId, u64>,
+    total: u64,
+    /// How many releases there have been.
+    release_count: u64,
+}
+
+impl Ledger {
+    /// Sets how many bytes of an upload are staged.
+    pub(super) fn set(&self, id: UploadId, bytes: u64) {
+        self.lock().set(id, bytes);
+    }
+
+    /// Removes an upload that has no staged bytes any more.
+    pub(super) fn forget(&self, id: UploadId) {
+        self.lock().forget(id);
+    }
+
+    /// Lets an upload grow to a number of bytes if all uploads then take at most `left`. With `None` it only checks for
+    /// space. `left` must have been determined after [`Ledger::release_count`] returned `release_count`.
+    pub(super) fn grow(&self, upload: Option<(UploadId, u64)>, left: u64, release_count: u64) -> Growth {
+        let mut staged = self.lock();
+        if staged.release_count != release_count {
+            return Growth::Outdated;
+        }
+        let Some((id, bytes)) = upload else {
+            return if staged.total < left { Growth::Granted } else { Growth::Rejected };
         };
-        self.budget_state(settings).await.map(Some)
-    }
-
-    /// Returns how close to the budget `state` is.
-    pub fn budget_level(&self, state: &BudgetState) -> BudgetLevel {
-        let is_rejecting = self.pressure.rejected.load(Ordering::Acquire);
-        match state.is_above_high() {
-            _ if state.left() == 0 => BudgetLevel::Full,
-            true if is_rejecting => BudgetLevel::Full,
-            true => BudgetLevel::High,
-            false => BudgetLevel::Ample,
+        let more =
+            bytes.next_multiple_of(BLOCK).saturating_sub(staged.uploads.get(&id).copied().unwrap_or(0));
+        if more > 0 && staged.total.saturating_add(more) > left {
+            return Growth::Rejected;
         }
+        if more > 0 {
+            staged.set(id, bytes);
+        }
+        Growth::Granted
     }
 
-    /// Returns the connection between writers and the jobs that reclaim space.
-    pub fn pressure(&self) -> &Arc<Pressure> {
-        &self.pressure
+    /// Returns how many releases there have been.
+    pub(super) fn release_count(&self) -> u64 {
+        self.lock().release_count
     }
 
-    async fn budget_state(&self, settings: BudgetSettings) -> Result<BudgetState, ServiceError> {
-        let (directories, disk) = self.disk_usage().await?;
-        let totals = self.metadata.totals().await?;
-        let database = self.metadata.own_size().await?;
-        let budget = match settings.limit {
-            BudgetSize::Bytes(bytes) => bytes,
-            BudgetSize::Percent(percent) => disk / 100 * u64::from(percent),
+    /// Returns the disk space of one upload, in bytes.
+    pub(super) fn of(&self, id: UploadId) -> u64 {
+        self.lock().uploads.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Returns the disk space of all uploads, in bytes.
+    pub(super) fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Staged> {
+        self.0.lock()
+    }
+}
+
+impl Staged {
+    fn set(&mut self, id: UploadId, bytes: u64) {
+        let bytes = bytes.next_multiple_of(BLOCK);
+        let before = match bytes {
+            // Opening uploads without sending anything must not take memory here.
+            0 => self.uploads.remove(&id),
+            _ => self.uploads.insert(id, bytes),
         };
-        Ok(BudgetState {
-            budget,
-            used: totals.blob_allocated + totals.pending_deletion_allocated + directories + database,
-            reserved: self.ledger.total(),
-            high: budget / 100 * u64::from(settings.high),
-            low: budget / 100 * u64::from(settings.low),
-        })
+        let before = before.unwrap_or(0);
+        self.total = self.total - before + bytes;
+        self.release_count += u64::from(bytes < before);
     }
 
-    async fn disk_usage(&self) -> Result<(u64, u64), ServiceError> {
-        let now = self.clock.elapsed();
-        let last = *self.disk_usage.0.lock();
-        if let Some((at, directories, disk)) = last
-            && now.saturating_sub(at) < DISK_USAGE_TTL
-        {
-            return Ok((directories, disk));
+    fn forget(&mut self, id: UploadId) {
+        if let Some(before) = self.uploads.remove(&id) {
+            self.total -= before;
+            self.release_count += 1;
         }
-        let directories = self.blobs.allocated(StoredItem::Directories).await?;
-        let disk = self.blobs.space().await?.total;
-        *self.disk_usage.0.lock() = Some((now, directories, disk));
-        Ok((directories, disk))
     }
+}
 
-    /// Reserves space for the bytes of an upload, if there is space now. With `None` it only checks. Returns whether
-    /// there is space.
-    ///
-    /// # Errors
-    /// Fails if a store fails. A lack of space is not an error.
-    pub(super) async fn try_reserve(&self, upload: Option<(UploadId, u64)>) -> Result<bool, ServiceError> {
-        let Some(settings) = self.settings.budget else {
-            return Ok(true);
-        };
-        Ok(self.reserve_now(settings, upload).await?.is_ok())
-    }
+/// The client and the repository of a request, for limits that apply to each such pair.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Requester {
+    /// The client whose share the request counts towards.
+    pub(super) client: Client,
+    /// The repository the request is about.
+    pub(super) repo: RepoName,
+}
 
-    /// The same, but waits until there is space.
-    ///
-    /// # Errors
-    /// [`ServiceError::Full`] if the budget is exhausted, after the configured wait, or at once for a requester that
-    /// has just waited in vain.
-    pub(super) async fn reserve(
-        &self,
-        requester: &Requester,
-        upload: Option<(UploadId, u64)>,
-    ) -> Result<(), ServiceError> {
-        let Some(settings) = self.settings.budget else {
-            return Ok(());
-        };
-        let timeout = tokio::time::sleep(settings.wait);
-        tokio::pin!(timeout);
-        let mut waiting = None;
-        loop {
-            // Registered before the check, so that space freed meanwhile is not missed.
-            let changed = self.pressure.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let Err(state) = self.reserve_now(settings, upload).await? else {
-                return Ok(());
-            };
-            self.pressure.request_space();
-            let freed = self.pressure.freed();
-            if waiting.is_none() && self.refusals.is_in_force(requester, self.clock.elapsed(), freed) {
-                return Err(self.budget_error(requester, &state).await);
-            }
-            waiting.get_or_insert_with(|| self.pressure.wait());
-            let waited = async {
-                tokio::select! {
-                    () = changed => true,
-                    () = &mut timeout => false,
-                }
-            };
-            if !self.pressure.has_reclaimer() || !waited.await {
-                self.pressure.rejected.store(true, Ordering::Release);
-                self.refusals.remember(requester, self.clock.elapsed(), self.pressure.freed());
-                return Err(self.budget_error(requester, &state).await);
-            }
+/// How long a rejection is remembered: longer than clients pause before they retry.
+const REFUSAL_TTL: Duration = Duration::from_secs(60);
+
+/// How many rejections are remembered. Further clients wait again.
+const MAX_REFUSALS: usize = 1024;
+
+/// The rejections still in force.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<HashMap<Requester, Refusal>>);
+
+#[derive(Clone, Copy)]
+struct Refusal {
+    /// Until when it is in force, by the monotonic clock.
+    until: Duration,
+    /// How often space had been freed at that time.
+    freed: u64,
+}
+
+impl Refusals {
+    /// Remembers that this requester has waited in vain. `freed` is how often space has been freed.
+    pub(super) fn remember(&self, requester: &Requester, now: Duration, freed: u64) {
+        let mut refusals = self.0.lock();
+        if refusals.len() >= MAX_REFUSALS {
+            refusals.retain(|_, refusal| refusal.is_in_force(now, freed));
+        }
+        if refusals.len() < MAX_REFUSALS || refusals.contains_key(requester) {
+            refusals.insert(requester.clone(), Refusal { until: now.saturating_add(REFUSAL_TTL), freed });
         }
     }
 
-    /// Reserves space if there is space now. Otherwise the inner error is the state of the budget.
-    async fn reserve_now(
-        &self,
-        settings: BudgetSettings,
-        upload: Option<(UploadId, u64)>,
-    ) -> Result<Result<(), BudgetState>, ServiceError> {
-        loop {
-            let release_count = self.ledger.release_count();
-            let state = self.budget_state(settings).await?;
-            let left = state.available_to_bodies().saturating_sub(state.used);
-            match self.ledger.grow(upload, left, release_count) {
-                Growth::Outdated => {}
-                Growth::Rejected => return Ok(Err(state)),
-                Growth::Granted => {
-                    if state.is_above_high() {
-                        self.pressure.request_space();
-                    } else {
-                        self.pressure.rejected.store(false, Ordering::Release);
-                    }
-                    return Ok(Ok(()));
-                }
-            }
+    /// Returns whether this requester would wait in vain again.
+    pub(super) fn is_in_force(&self, requester: &Requester, now: Duration, freed: u64) -> bool {
+        let mut refusals = self.0.lock();
+        let is_in_force = refusals.get(requester).is_some_and(|refusal| refusal.is_in_force(now, freed));
+        if !is_in_force {
+            refusals.remove(requester);
         }
+        is_in_force
+    }
+}
+
+impl Refusal {
+    fn is_in_force(&self, now: Duration, freed: u64) -> bool {
+        now < self.until && self.freed == freed
+    }
+}
+
+/// A value that is measured from time to time, by the monotonic clock.
+#[derive(Default)]
+pub(super) struct Measured<T>(Mutex<Option<(Duration, T)>>);
+
+impl<T: Copy> Measured<T> {
+    /// Returns the value if it was measured less than `ttl` ago.
+    pub(super) fn get(&self, now: Duration, ttl: Duration) -> Option<T> {
+        let (at, value) = (*self.0.lock())?;
+        (now.saturating_sub(at) < ttl).then_some(value)
     }
 
-    /// Builds the error for an exhausted budget, with what occupies the space.
-    async fn budget_error(&self, requester: &Requester, state: &BudgetState) -> ServiceError {
-        let mut message = format!(
-            "the budget of {} bytes (storage.budget) is used up: {} bytes are stored and {} reserved by uploads",
-            state.budget, state.used, state.reserved
-        );
-        for holder in
-            [self.describe_idle_upload(requester).await, self.pressure.obstacle()].into_iter().flatten()
-        {
-            message.push_str("; ");
-            message.push_str(&holder);
-        }
-        message.push_str(
-            "; delete images, let policies expire more of them, or raise storage.budget; pulls and deletes still work",
-        );
-        ServiceError::Full(message)
+    pub(super) fn set(&self, now: Duration, value: T) {
+        *self.0.lock() = Some((now, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fair::Client;
+
+    fn requester(user: usize) -> Requester {
+        Requester { client: Client::User(user.to_string().into()), repo: "app".parse().expect("a name") }
     }
 
-    /// Describes the largest idle upload. Its id is shown only to clients of its own repository.
-    async fn describe_idle_upload(&self, requester: &Requester) -> Option<String> {
-        let idle_since = self.clock.now().minus(IDLE_UPLOAD);
-        let idle = self.metadata.idle_uploads(idle_since, MAX_IDLE_UPLOADS).await.ok()?;
-        let idle = idle.into_iter().filter(|id| !self.sessions.is_busy(*id));
-        let (bytes, id) = idle.map(|id| (self.ledger.of(id), id)).max_by_key(|(bytes, _)| *bytes)?;
-        if bytes == 0 {
-            return None;
+    #[test]
+    fn a_rejection_is_in_force_until_space_is_freed_or_time_passes() {
+        let refusals = Refusals::default();
+        let later = Duration::from_secs(59);
+        refusals.remember(&requester(1), Duration::ZERO, 7);
+        assert!(refusals.is_in_force(&requester(1), later, 7));
+        assert!(!refusals.is_in_force(&requester(2), later, 7));
+        assert!(!refusals.is_in_force(&requester(1), later, 8));
+        assert!(!refusals.is_in_force(&requester(1), later, 7), "a rejection is forgotten once it has ended");
+        refusals.remember(&requester(1), Duration::ZERO, 7);
+        assert!(!refusals.is_in_force(&requester(1), REFUSAL_TTL, 7));
+    }
+
+    #[test]
+    fn the_number_of_remembered_rejections_is_limited() {
+        let refusals = Refusals::default();
+        for user in 0..MAX_REFUSALS + 10 {
+            refusals.remember(&requester(user), Duration::ZERO, 0);
         }
-        let own = self.metadata.upload(&requester.repo, id).await.ok().flatten();
-        Some(match own {
-            Some(upload) => format!(
-                "the upload {id} of this repository holds {bytes} bytes and has been idle for {} s: continue or cancel it",
-                self.clock.now().since(upload.touched_at).as_secs()
-            ),
-            None => format!("an idle upload of another repository holds {bytes} bytes until it expires"),
-        })
+        assert_eq!(refusals.0.lock().len(), MAX_REFUSALS);
+        refusals.remember(&requester(MAX_REFUSALS), REFUSAL_TTL, 0);
+        assert_eq!(refusals.0.lock().len(), 1);
     }
 }

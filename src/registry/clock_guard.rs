@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Registry, ServiceError};
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::ClockJump;
 
@@ -72,12 +71,12 @@ impl ClockGuard {
     }
 
     /// Takes the jumps that have to be applied to the metadata; the caller has to apply them.
-    fn take_jumps(&self) -> Vec<ClockJump> {
+    pub(super) fn take_jumps(&self) -> Vec<ClockJump> {
         std::mem::take(&mut self.lock().jumps)
     }
 
     /// Puts back jumps that could not be applied.
-    fn put_back(&self, jumps: impl IntoIterator<Item = ClockJump>) {
+    pub(super) fn put_back(&self, jumps: impl IntoIterator<Item = ClockJump>) {
         let mut seen = self.lock();
         let later = std::mem::take(&mut seen.jumps);
         seen.jumps = jumps.into_iter().chain(later).collect();
@@ -139,42 +138,7 @@ impl Seen {
     }
 }
 
-impl Registry {
-    /// Returns whether the clock can be trusted. After a jump it first corrects the timestamps taken by the wrong
-    /// clock.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn clock_state(&self) -> Result<ClockState, ServiceError> {
-        let recorded = self.metadata.recorded_time().await?;
-        let state = self.clock_guard.check(self.clock.as_ref(), recorded);
-        if state != ClockState::Trusted && !self.settings.read_only {
-            self.apply_clock_jumps().await?;
-        }
-        Ok(state)
-    }
-
-    async fn apply_clock_jumps(&self) -> Result<(), ServiceError> {
-        let mut jumps = self.clock_guard.take_jumps().into_iter();
-        while let Some(jump) = jumps.next() {
-            let moved = async {
-                // Pulls that are not written yet were recorded by the wrong clock as well.
-                self.flush_pulls().await?;
-                Ok::<_, ServiceError>(self.metadata.apply_clock_jump(jump).await?)
-            };
-            if let Err(error) = moved.await {
-                self.clock_guard.put_back(std::iter::once(jump).chain(jumps));
-                return Err(error);
-            }
-            self.leases_refreshed();
-            let by = format_span(jump.by);
-            tracing::warn!(%by, "the clock jumped forward; timestamps taken since the start were corrected");
-        }
-        Ok(())
-    }
-}
-
-fn format_span(span: Duration) -> String {
+pub(super) fn format_span(span: Duration) -> String {
     humantime::format_duration(Duration::from_secs(span.as_secs())).to_string()
 }
 

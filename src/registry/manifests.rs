@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::blobs::deletion_result;
 use super::{DeleteError, ManifestError, PutManifestError, Registry, Repository, ServiceError};
-use crate::errors::Context;
+use crate::errors::{Chain, Context};
 use crate::fair::Turn;
 use crate::memory::{Holder, Purpose, Reservation, SMALL};
 use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target, WrongSize};
@@ -198,7 +198,39 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Records a pull of a manifest.
+    pub fn record_pull(&self, digest: &Digest) {
+        self.registry.pulls.record_pull(&self.name, digest, self.registry.clock.now());
+    }
+
+    /// Records that a caller who may push looked up a tag and found `manifest`. A push that finds nothing to upload
+    /// ends here, and the tag counts as pushed now.
+    pub fn record_unchanged_push(&self, tag: &Tag, manifest: &ManifestRecord) {
+        if self.access.push {
+            let now = self.registry.clock.now();
+            self.registry.pulls.record_unchanged_push(&self.name, tag, manifest, now);
+        }
+    }
+}
+
 impl Registry {
+    /// Writes the pulls and the pushes without a change that were recorded since the last call.
+    ///
+    /// # Errors
+    /// Fails if the metadata store cannot be written; the records are kept for the next call.
+    pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
+        Ok(self.pulls.flush(&self.metadata, self.settings.read_only).await?)
+    }
+
+    /// Writes the records before a report that shows them. A failure is only logged: a store that cannot be written is
+    /// no reason to refuse a report.
+    pub async fn flush_pulls_for_report(&self) {
+        if let Err(error) = self.flush_pulls().await {
+            tracing::debug!(error = %Chain(&error), "recording the last pulls failed; retrying later");
+        }
+    }
+
     /// Returns the error for an unknown manifest, or for an unknown repository if that does not exist either.
     pub(crate) async fn unknown_manifest(&self, name: &RepoName) -> Result<ManifestError, ManifestError> {
         let exists = self.metadata.repository_exists(name).await?;

@@ -9,31 +9,21 @@ mod body_writer;
 mod budget;
 mod clock_guard;
 mod details;
-mod disk_reserve;
 mod errors;
-mod events;
-mod guard;
-mod history;
-mod ledger;
+mod logs;
 mod manifests;
 mod outcomes;
 mod pulls;
 mod quotas;
 mod receive;
-mod refusals;
-mod relief;
-mod removals;
 mod repositories;
-mod repository_lifecycle;
 mod reservations;
 mod sessions;
 mod space;
-mod stored;
 mod tags;
 mod trash;
-mod upkeep;
 mod uploads;
-mod writes;
+mod watched_states;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -43,27 +33,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use parking_lot::RwLock;
 
+pub use blobs::{RemovalPause, Removed};
 pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, ReclaimerGuard};
 pub use clock_guard::ClockState;
-pub use disk_reserve::DiskReserve;
 pub use errors::*;
-pub use guard::TagGuard;
-pub use history::RepointedTag;
 pub use manifests::{ManifestPlace, PutReceipt, PutRequest};
-pub use relief::IDLE_WHEN_FULL;
-pub use removals::{RemovalPause, Removed};
-pub use space::SpaceState;
-pub use stored::Stored;
-pub use trash::Emptied;
+pub use quotas::IDLE_WHEN_FULL;
+pub use space::{SpaceState, Stored};
+pub use trash::{Emptied, RepointedTag};
 
 pub use crate::metadata::Page;
+
+use budget::{Ledger, Measured, Refusals, Requester};
 
 use crate::clock::{Clock, Timestamp};
 use crate::fair::Client;
 use crate::memory::MemoryBudget;
 use crate::metadata::{DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, Metadata, Quota};
-use crate::oci::RepoName;
+use crate::oci::{RepoName, Tag};
 use crate::store::{BlobStore, Buffers};
 
 /// A request's body on its way in.
@@ -156,6 +145,19 @@ impl Settings {
     }
 }
 
+/// Decides which tags are immutable: they can be created, but neither moved nor removed.
+pub trait TagGuard: Send + Sync + 'static {
+    /// Returns whether this tag is immutable. Called during a write to the metadata store, so it must be quick and must
+    /// not block.
+    fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool;
+}
+
+/// Disk space that can be released at once, so that deletes work on a full disk.
+pub trait DiskReserve: Send + Sync + 'static {
+    /// Releases the space. Returns whether there was any. Blocks.
+    fn release(&self) -> bool;
+}
+
 /// How many idle buffers for incoming bytes are kept: one per processor of a small machine.
 const IDLE_BUFFERS: usize = 2;
 
@@ -167,21 +169,24 @@ pub struct Registry {
     pub(crate) settings: Settings,
     sessions: sessions::Sessions,
     pulls: pulls::PullLog,
-    space: space::SpaceGuard,
-    removals: removals::Removals,
-    guard: guard::Guard,
-    ledger: ledger::Ledger,
+    /// The free space of the disk.
+    free_space: Measured<u64>,
+    /// Held for writing while the bytes of blobs are removed.
+    removals: Arc<tokio::sync::RwLock<()>>,
+    tag_guard: RwLock<Option<Arc<dyn TagGuard>>>,
+    ledger: Ledger,
     reservations: Arc<reservations::Reservations>,
     /// Held while space is reclaimed: one request does so at a time.
     relief_lock: tokio::sync::Mutex<()>,
-    disk_usage: budget::DiskUsageCache,
+    /// The sizes of the directories and of the disk.
+    disk_usage: Measured<(u64, u64)>,
     pressure: Arc<Pressure>,
-    refusals: refusals::Refusals,
-    disk_reserve: disk_reserve::Reserve,
+    refusals: Refusals,
+    disk_reserve: RwLock<Option<Arc<dyn DiskReserve>>>,
     outcomes: outcomes::Outcomes,
     upload_buffers: Arc<Buffers>,
     clock_guard: clock_guard::ClockGuard,
-    states: events::States,
+    states: watched_states::States,
     audit: audit::Audit,
     /// Since when every lease has been recorded, as the value of a [`Timestamp`].
     leases_recorded_since: AtomicI64,
@@ -204,15 +209,6 @@ pub struct Repository {
     client: Client,
 }
 
-/// The client and the repository of a request, for limits that apply to each such pair.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Requester {
-    /// The client whose share the request counts towards.
-    client: Client,
-    /// The repository the request is about.
-    repo: RepoName,
-}
-
 impl Registry {
     /// Creates a registry on top of `blobs` and `metadata`.
     pub fn new(
@@ -233,20 +229,20 @@ impl Registry {
             settings,
             sessions,
             pulls: pulls::PullLog::default(),
-            space: space::SpaceGuard::new(),
-            removals: removals::Removals::default(),
-            guard: guard::Guard::default(),
-            ledger: ledger::Ledger::default(),
+            free_space: Measured::default(),
+            removals: Arc::default(),
+            tag_guard: RwLock::default(),
+            ledger: Ledger::default(),
             reservations,
             relief_lock: tokio::sync::Mutex::default(),
-            disk_usage: budget::DiskUsageCache::default(),
+            disk_usage: Measured::default(),
             pressure: Arc::default(),
-            refusals: refusals::Refusals::default(),
-            disk_reserve: disk_reserve::Reserve::default(),
+            refusals: Refusals::default(),
+            disk_reserve: RwLock::default(),
             outcomes: outcomes::Outcomes::default(),
-            upload_buffers: Buffers::new(writes::PIECE, IDLE_BUFFERS),
+            upload_buffers: Buffers::new(body_writer::PIECE, IDLE_BUFFERS),
             clock_guard,
-            states: events::States::default(),
+            states: watched_states::States::default(),
             audit,
             leases_recorded_since,
         })

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Registry, Repository, ServiceError};
 use crate::clock::Timestamp;
-use crate::errors::Chain;
-use crate::metadata::ManifestRecord;
+use crate::metadata::{self, ManifestRecord, Metadata};
 use crate::oci::{Digest, RepoName, Tag};
 
 /// A tag that was pushed within this time is not recorded again.
@@ -27,83 +25,70 @@ pub(super) struct PullLog {
 }
 
 impl PullLog {
+    /// Records a pull of a manifest.
+    pub(super) fn record_pull(&self, repo: &RepoName, digest: &Digest, now: Timestamp) {
+        record(&self.pulls, repo, digest, now);
+    }
+
+    /// Records that a tag was found at `manifest`, unless it was pushed a moment ago.
+    pub(super) fn record_unchanged_push(
+        &self,
+        repo: &RepoName,
+        tag: &Tag,
+        manifest: &ManifestRecord,
+        now: Timestamp,
+    ) {
+        if manifest.tagged_at.is_some_and(|at| at < now.minus(RECENT_PUSH)) {
+            record(&self.pushes, repo, tag, (manifest.digest.clone(), now));
+        }
+    }
+
     /// Swaps the records of two repositories that exchange their names.
     pub(super) fn swap(&self, one: &RepoName, other: &RepoName) {
         swap(&self.pulls, one, other);
         swap(&self.pushes, one, other);
     }
-}
 
-impl Repository {
-    /// Records a pull of a manifest.
-    pub fn record_pull(&self, digest: &Digest) {
-        let now = self.registry.clock.now();
-        record(&self.registry.pulls.pulls, &self.name, digest, now);
-    }
-
-    /// Records that a caller who may push looked up a tag and found `manifest`. A push that finds nothing to upload
-    /// ends here, and the tag counts as pushed now.
-    pub fn record_unchanged_push(&self, tag: &Tag, manifest: &ManifestRecord) {
-        let now = self.registry.clock.now();
-        if !self.access.push || manifest.tagged_at.is_none_or(|at| at >= now.minus(RECENT_PUSH)) {
-            return;
-        }
-        record(&self.registry.pulls.pushes, &self.name, tag, (manifest.digest.clone(), now));
-    }
-}
-
-impl Registry {
-    /// Writes the pulls and the pushes without a change that were recorded since the last call.
-    ///
-    /// # Errors
-    /// Fails if the metadata store cannot be written; the records are kept for the next call.
-    pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
-        let _writing = self.pulls.writing.lock().await;
-        let pulls = take(&self.pulls.pulls);
-        let pushes = take(&self.pulls.pushes);
-        if self.settings.read_only {
+    /// Writes the records; drops them if the store is read-only. Records that could not be written are kept.
+    pub(super) async fn flush(&self, metadata: &Metadata, read_only: bool) -> metadata::Result<()> {
+        let _writing = self.writing.lock().await;
+        let pulls = take(&self.pulls);
+        let pushes = take(&self.pushes);
+        if read_only {
             return Ok(());
         }
-        let written = self.write_pulls(&pulls).await;
+        let written = write_pulls(metadata, &pulls).await;
         if written.is_err() {
-            give_back(&self.pulls.pulls, pulls);
-            give_back(&self.pulls.pushes, pushes);
+            give_back(&self.pulls, pulls);
+            give_back(&self.pushes, pushes);
             return written;
         }
-        let written = self.write_pushes(&pushes).await;
+        let written = write_pushes(metadata, &pushes).await;
         if written.is_err() {
-            give_back(&self.pulls.pushes, pushes);
+            give_back(&self.pushes, pushes);
         }
         written
     }
+}
 
-    /// Writes the records before a report that shows them. A failure is only logged: a store that cannot be written is
-    /// no reason to refuse a report.
-    pub async fn flush_pulls_for_report(&self) {
-        if let Err(error) = self.flush_pulls().await {
-            tracing::debug!(error = %Chain(&error), "recording the last pulls failed; retrying later");
-        }
+async fn write_pulls(metadata: &Metadata, pulls: &ByRepository<Digest, Timestamp>) -> metadata::Result<()> {
+    if pulls.is_empty() {
+        return Ok(());
     }
+    let rows = flat(pulls).map(|(repo, digest, at)| (repo.clone(), digest.clone(), *at));
+    metadata.record_pulls(rows.collect()).await
+}
 
-    async fn write_pulls(&self, pulls: &ByRepository<Digest, Timestamp>) -> Result<(), ServiceError> {
-        if pulls.is_empty() {
-            return Ok(());
-        }
-        let rows = flat(pulls).map(|(repo, digest, at)| (repo.clone(), digest.clone(), *at));
-        Ok(self.metadata.record_pulls(rows.collect()).await?)
+async fn write_pushes(
+    metadata: &Metadata,
+    pushes: &ByRepository<Tag, (Digest, Timestamp)>,
+) -> metadata::Result<()> {
+    if pushes.is_empty() {
+        return Ok(());
     }
-
-    async fn write_pushes(
-        &self,
-        pushes: &ByRepository<Tag, (Digest, Timestamp)>,
-    ) -> Result<(), ServiceError> {
-        if pushes.is_empty() {
-            return Ok(());
-        }
-        let rows = flat(pushes);
-        let rows = rows.map(|(repo, tag, (digest, at))| (repo.clone(), tag.clone(), digest.clone(), *at));
-        Ok(self.metadata.record_pushes(rows.collect()).await?)
-    }
+    let rows = flat(pushes);
+    let rows = rows.map(|(repo, tag, (digest, at))| (repo.clone(), tag.clone(), digest.clone(), *at));
+    metadata.record_pushes(rows.collect()).await
 }
 
 fn record<K: Hash + Eq + Clone, V>(log: &Mutex<ByRepository<K, V>>, repo: &RepoName, key: &K, value: V) {

@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 
 use super::body_writer::BodyWriter;
 use super::sessions::{OpenUpload, Owned};
-use super::uploads::detached;
 use super::{ClientBody, ClientError, Registry, Repository, Requester, ServiceError, UploadError};
+use crate::errors::Context;
 use crate::fair::Turn;
 use crate::metadata::Progress;
 use crate::oci::{Algorithm, Hasher, UploadId};
@@ -222,10 +222,15 @@ impl Work {
         if self.writer.is_some() {
             return Ok(());
         }
+        let start = async {
+            let max_wait = registry.settings.upload_queue;
+            let turn = registry.sessions.turn(&self.requester.client, max_wait).await?;
+            BodyWriter::start(turn, registry.memory()).await
+        };
         let writer = tokio::select! {
             biased;
             () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
-            writer = BodyWriter::start(registry, &self.requester.client) => writer?,
+            writer = start => writer?,
         };
         self.writer = Some(writer);
         Ok(())
@@ -252,7 +257,7 @@ impl Work {
         let upload = in_hand(&mut self.owned)?;
         if !writer.is_open() {
             registry.open_bytes(id, upload).await?;
-            writer.open(registry, Arc::clone(staged(upload)?), upload.offset);
+            writer.open(&registry.upload_buffers, Arc::clone(staged(upload)?), upload.offset);
         }
         upload.hasher.update(&piece);
         upload.offset += piece.len() as u64;
@@ -387,4 +392,15 @@ pub(super) async fn rehash(upload: &OpenUpload, algorithm: Algorithm) -> Result<
 
 fn staged(upload: &OpenUpload) -> Result<&Arc<dyn StagedBytes>, ServiceError> {
     upload.staged.as_ref().ok_or_else(|| ServiceError::Failed("the bytes of the upload are not open".into()))
+}
+
+/// Runs `work` to its end even if the client disconnects, so that nothing is left half done.
+pub(super) async fn detached<T, F>(work: F) -> Result<T, UploadError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, UploadError>> + Send + 'static,
+{
+    let ended = tokio::spawn(traces::current().run(work)).await;
+    ended
+        .map_err(|error| ServiceError::Failed(Context::new("the task of the upload failed", error).into()))?
 }

@@ -1,14 +1,150 @@
-//! Listing repositories.
+//! Lists, deletes, restores and renames whole repositories.
 
-use super::{Registry, ServiceError};
-use crate::metadata::{ListPage, Page, Visible};
-use crate::oci::RepoName;
+use super::{Registry, Repository, RepositoryError, ServiceError};
+use crate::metadata::{Change, ListPage, Renaming, RepositoryStep, RepositoryWork, Visible};
+use crate::oci::{RepoName, Tag};
 
-/// Builds a page of up to `limit` items. `items` may have one more, which shows that more follow.
-pub(super) fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Page { items, more }
+/// How many tags are checked for immutability at a time.
+const TAG_PAGE: usize = 1000;
+
+/// Upper bound for the number of deletions and restorations that run at once.
+const MAX_RUNNING_WORK: usize = 10_000;
+
+/// How many repositories [`Registry::forget_empty_repositories`] checks in one step.
+const FORGET_BATCH: usize = 500;
+
+impl Repository {
+    /// Starts to move the content of the repository to the trash; [`Registry::advance_repository_work`] does the rest.
+    /// Content that is pushed from now on stays.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unknown`] if it is empty, [`RepositoryError::Immutable`] if it has an immutable tag.
+    pub async fn delete(&self) -> Result<RepositoryWork, RepositoryError> {
+        self.registry.admit_change()?;
+        let change = self.change();
+        if let Some(tag) = self.find_immutable_tag(&change).await? {
+            return Err(RepositoryError::Immutable(tag));
+        }
+        self.registry.outcomes.lock().await.forget_finished(&self.name);
+        let metadata = &self.registry.metadata;
+        let started = self.registry.make_space(|| metadata.start_deletion(&self.name, &change)).await?;
+        started.ok_or(RepositoryError::Unknown)
+    }
+
+    /// Starts to restore what the last deletion of the repository removed, or what the deletion with the id `removal`
+    /// in its history removed; [`Registry::advance_repository_work`] does the rest.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unknown`] if nothing of the repository is in the trash.
+    pub async fn restore(&self, removal: Option<i64>) -> Result<RepositoryWork, RepositoryError> {
+        self.registry.admit_change()?;
+        self.registry.outcomes.lock().await.forget_finished(&self.name);
+        let started = self.registry.metadata.start_restoration(&self.name, removal, &self.change()).await?;
+        started.ok_or(RepositoryError::Unknown)
+    }
+
+    /// Renames the repository at once. Renaming it back undoes this. Clients that are pushing to the old name keep
+    /// using it, and get errors for content that is no longer there.
+    ///
+    /// # Errors
+    /// Any [`RepositoryError`]. Then nothing was changed.
+    pub async fn rename(&self, to: &RepoName) -> Result<(), RepositoryError> {
+        self.registry.admit_change()?;
+        self.registry.flush_pulls().await?;
+        let _reserved = self.registry.reserve_rename(&self.name, to).await?;
+        match self.registry.metadata.rename_repository(&self.name, to, &self.change()).await? {
+            Renaming::Done => {
+                self.registry.pulls.swap(&self.name, to);
+                Ok(())
+            }
+            Renaming::Unknown => Err(RepositoryError::Unknown),
+            Renaming::Occupied => Err(RepositoryError::Occupied(to.clone())),
+            Renaming::InTrash => Err(RepositoryError::InTrash(to.clone())),
+            Renaming::Busy => Err(RepositoryError::Busy),
+            Renaming::Immutable(tag) => Err(RepositoryError::Immutable(tag)),
+            Renaming::Refused(over) => Err(ServiceError::OverQuota(over).into()),
+        }
+    }
+
+    /// Returns the progress or outcome of the last deletion or restoration of the repository, or `None` if there was
+    /// none. Outcomes are remembered until the server stops.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
+        let outcomes = self.registry.outcomes.lock().await;
+        let running = self.registry.metadata.repository_work(MAX_RUNNING_WORK).await?;
+        let running = running.into_iter().find(|work| work.repo == self.name);
+        let known = outcomes.of(&self.name).cloned();
+        Ok(match (running, known) {
+            (Some(work), Some(known)) if !known.finished => Some(RepositoryStep { work, ..known }),
+            (Some(work), _) => {
+                Some(RepositoryStep { work, finished: false, taken: Vec::new(), missing: Vec::new() })
+            }
+            (None, known) => known,
+        })
+    }
+
+    /// Finds an immutable tag of the repository. It is looked for before a deletion starts, so that the deletion does
+    /// not stop half-way. Each step checks again.
+    async fn find_immutable_tag(&self, change: &Change) -> Result<Option<Tag>, ServiceError> {
+        let mut after: Option<Tag> = None;
+        while change.immutable_tags.can_match() {
+            let from = after.as_ref().map(Tag::as_str);
+            let tags = self.registry.metadata.tags(&self.name, from, TAG_PAGE).await?.unwrap_or_default();
+            if let Some(immutable) = tags.iter().find(|tag| change.immutable_tags.contains(tag)) {
+                return Ok(Some(immutable.clone()));
+            }
+            match tags.last() {
+                Some(last) => after = Some(last.clone()),
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Registry {
+    /// Returns up to `limit` repositories that are being deleted or restored.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn repository_work(&self, limit: usize) -> Result<Vec<RepositoryWork>, ServiceError> {
+        Ok(self.metadata.repository_work(limit).await?)
+    }
+
+    /// Runs the next step, of about `limit` manifests, of the first deletion or restoration that is not finished.
+    /// Returns the step, or `None` if all are finished.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn advance_repository_work(
+        &self,
+        limit: usize,
+    ) -> Result<Option<RepositoryStep>, ServiceError> {
+        let Some(work) = self.metadata.repository_work(1).await?.pop() else {
+            return Ok(None);
+        };
+        self.admit_change()?;
+        let change = self.with_repository_rules(&work.repo, Change::from(self.clock.now()));
+        let mut outcomes = self.outcomes.lock().await;
+        let advanced = self.make_space(|| self.metadata.advance_repository(&work.repo, limit, &change));
+        let step = advanced.await?;
+        if let Some(step) = &step {
+            outcomes.record(step);
+        }
+        Ok(step)
+    }
+
+    /// Checks some repositories and removes the records of empty ones. `after` is the result of the previous call, or 0
+    /// for the first one. Returns 0 after the last repository.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn forget_empty_repositories(&self, after: i64) -> Result<i64, ServiceError> {
+        let (next, _) = self.metadata.forget_empty_repositories(after, FORGET_BATCH).await?;
+        Ok(next.unwrap_or(0))
+    }
 }
 
 impl Registry {

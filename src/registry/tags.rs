@@ -1,11 +1,15 @@
-//! Listing and removing tags, and listing referrers.
+//! Listing, pointing and removing tags, immutable tags, and listing referrers.
+
+use std::sync::Arc;
 
 use super::blobs::deletion_result;
 use super::manifests::Origin;
-use super::repositories::page;
-use super::{DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Repository};
-use crate::metadata::{MAX_REFERRERS_BYTES, ReferrerRecord};
-use crate::oci::{Digest, Reference, Tag};
+use super::{
+    DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Registry, Repository,
+    TagGuard,
+};
+use crate::metadata::{Change, ImmutableTags, MAX_REFERRERS_BYTES, ReferrerRecord};
+use crate::oci::{Digest, Reference, RepoName, Tag};
 
 impl Repository {
     /// Returns up to `limit` tags in byte order after `after`, which need not exist.
@@ -71,5 +75,47 @@ impl Repository {
         // The entry that exceeds the byte limit is left to the next page, and more may follow it.
         let limit = if bytes > MAX_REFERRERS_BYTES { limit.min(found.len() - 1).max(1) } else { limit };
         Ok(page(found, limit))
+    }
+}
+
+/// Builds a page of up to `limit` items. `items` may have one more, which shows that more follow.
+fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Page { items, more }
+}
+
+impl Registry {
+    /// Sets the guard that decides which tags are immutable, from the next request on.
+    pub fn guard_tags(&self, guard: Arc<dyn TagGuard>) {
+        *self.tag_guard.write() = Some(guard);
+    }
+
+    /// Returns the immutable tags of a repository, for a change that is about to be made.
+    pub(super) fn immutable_tags(&self, repo: &RepoName) -> ImmutableTags {
+        let guard = self.tag_guard.read().clone();
+        let repo = repo.clone();
+        guard.map_or_else(ImmutableTags::default, |guard| {
+            ImmutableTags::new(move |tag| guard.is_immutable(&repo, tag))
+        })
+    }
+
+    /// Adds the immutable tags and history limits of `repo` to a change.
+    pub(super) fn with_repository_rules(&self, repo: &RepoName, change: Change) -> Change {
+        Change {
+            immutable_tags: self.immutable_tags(repo),
+            keep: self.settings.history_keep,
+            keep_in_repository: self.settings.history_max_rows,
+            ..change
+        }
+    }
+}
+
+impl Repository {
+    /// Returns the context of a change that the caller makes now.
+    pub(super) fn change(&self) -> Change {
+        let by = self.by.as_deref().map(str::to_owned);
+        self.registry
+            .with_repository_rules(&self.name, Change { by, ..Change::from(self.registry.clock.now()) })
     }
 }

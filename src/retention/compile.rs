@@ -1,26 +1,24 @@
 //! Compiles policies from their written form to the form the evaluator uses.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::check::{self, PolicyCheck};
-use super::compiled::{Compiled, CompiledPolicy, CompiledRule, Kinds, Newest, RuleLabel, SafeTags};
+use super::compiled::{Compiled, CompiledPolicy, CompiledRule, Newest, RuleLabel, SafeTags};
 use super::error::{Mistake, Place, PolicyError, Warning};
 use super::globs::Globs;
+use super::limits::{MAX_POLICIES, MAX_RULES};
 use super::matcher::{Matcher, PatternLimits};
 use super::policy::{Expressions, Policies, Policy, Rule, TagList};
-use super::preset;
-use super::selectors::{Selectors, Window};
+use super::preset::{PRESETS, Preset};
+use super::selectors::{Kinds, Selectors, Window};
 
 /// The longest accepted time span: about 100 years.
 const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
-
-/// The maximum number of policies in the configuration file and the API together.
-pub const MAX_POLICIES: usize = 1000;
-
-/// The maximum number of rules in all policies together, including rules of presets.
-pub const MAX_RULES: usize = 2000;
 
 impl Policies {
     /// Checks and compiles the policies. Also returns warnings about rules that are allowed but probably not intended.
@@ -30,7 +28,7 @@ impl Policies {
     pub fn compile(&self) -> Result<(Compiled, Vec<Warning>), PolicyError> {
         let mut compiler = Compiler::default();
         for policy in &self.policies {
-            compiler.add(&*preset::expand(policy)?)?;
+            compiler.add(&*expand_preset(policy)?)?;
         }
         let Compiler { mut compiled, mut warnings, mut limits, .. } = compiler;
         for (number, list) in self.protected.iter().enumerate() {
@@ -247,4 +245,33 @@ fn compile_tag_lists(
         })
     };
     lists.iter().enumerate().map(compile).collect()
+}
+
+/// A configuration file that contains only policies.
+#[derive(Debug, Deserialize)]
+struct File {
+    retention: Policies,
+}
+
+/// The parsed presets. A test checks that all can be parsed.
+static PARSED: LazyLock<Vec<Policy>> = LazyLock::new(|| {
+    let read = |preset: &Preset| toml::from_str::<File>(preset.toml).ok();
+    PRESETS.iter().filter_map(read).flat_map(|file| file.retention.policies).collect()
+});
+
+/// Returns the policy with the rules of its preset appended to its own.
+fn expand_preset(policy: &Policy) -> Result<Cow<'_, Policy>, PolicyError> {
+    let Some(name) = &policy.preset else {
+        return Ok(Cow::Borrowed(policy));
+    };
+    let mut policy = Policy { name: policy.name_or_preset().to_owned(), ..policy.clone() };
+    let Some(preset) = PARSED.iter().find(|preset| preset.name == *name) else {
+        return Err(PolicyError {
+            place: Place::Policy(policy.name),
+            mistake: Mistake::UnknownPreset(name.clone()),
+        });
+    };
+    policy.rules.extend(preset.rules.iter().cloned());
+    policy.preset = None;
+    Ok(Cow::Owned(policy))
 }

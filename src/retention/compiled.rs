@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::globs::Globs;
 use super::matcher::Matcher;
 use super::policy::{Action, Count, Final, Order, When};
-use super::selectors::Selectors;
+use super::selectors::{Kinds, Selectors};
 use crate::oci::{RepoName, Tag};
 
 /// Policies that have been checked and compiled.
@@ -59,14 +59,6 @@ pub(super) struct CompiledRule {
     pub(super) newest: Option<Newest>,
     pub(super) final_for: Option<Final>,
     pub(super) keep_history: usize,
-}
-
-/// The kinds of items a rule applies to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Kinds {
-    pub(super) tagged: bool,
-    pub(super) untagged: bool,
-    pub(super) orphaned: bool,
 }
 
 #[derive(Debug, Clone)]

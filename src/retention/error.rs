@@ -4,8 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::compile::{MAX_POLICIES, MAX_RULES};
-use super::matcher::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES, MAX_PATTERNS};
+use super::limits::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_POLICIES, MAX_RULES};
 
 /// The place of a mistake or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,18 +9,7 @@ use regex_automata::util::syntax;
 use regex_syntax::hir::Hir;
 
 use super::error::Mistake;
-
-/// The maximum number of expressions and globs in all policies together, or in one list outside policies.
-pub const MAX_PATTERNS: usize = 10_000;
-
-/// The maximum size of one expression or glob in bytes. Names have at most 255 bytes and tags 128.
-pub const MAX_PATTERN_BYTES: usize = 4 << 10;
-
-/// The maximum compiled size of one expression or glob in bytes. Repetitions such as `{1000}` multiply the size.
-pub const MAX_COMPILED_PATTERN: usize = 256 << 10;
-
-/// The maximum compiled size of all expressions and globs in bytes. Checking a policy holds up to three such sets.
-pub const MAX_COMPILED_BYTES: usize = 8 << 20;
+use super::limits::{MAX_COMPILED_BYTES, MAX_COMPILED_PATTERN, MAX_PATTERN_BYTES, MAX_PATTERNS};
 
 /// The memory of a compiled list besides its automaton.
 const MATCHER_OVERHEAD: usize = 1 << 10;

@@ -25,6 +25,7 @@ mod graph;
 pub mod import;
 mod inherit;
 mod item;
+mod limits;
 mod matcher;
 mod newest;
 mod plan;
@@ -33,18 +34,18 @@ mod preset;
 mod reachability;
 mod selectors;
 mod snapshot;
-mod version;
 
 #[cfg(test)]
 mod tests;
 
-pub use compile::{MAX_POLICIES, MAX_RULES};
 pub use compiled::{Compiled, Needs, RuleLabel};
 pub use error::{Mistake, Place, PolicyError, Warning, WarningKind};
 pub use evaluate::evaluate;
 pub use explain::Explanation;
 pub(crate) use globs::Globs;
-pub use matcher::{MAX_COMPILED_BYTES, MAX_COMPILED_PATTERN, MAX_PATTERN_BYTES, MAX_PATTERNS};
+pub use limits::{
+    MAX_COMPILED_BYTES, MAX_COMPILED_PATTERN, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_POLICIES, MAX_RULES,
+};
 pub use plan::{Cause, Decision, Expiry, KeepReason, RepoPlan, StepTarget};
 pub use policy::{Action, Count, Expressions, Final, Order, Policies, Policy, Rule, TagList, When};
 pub use preset::{PRESETS, Preset};

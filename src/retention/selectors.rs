@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::compiled::Kinds;
 use super::globs::Globs;
 use super::item::{Item, Kind};
 use super::matcher::Matcher;
@@ -39,6 +38,14 @@ pub(super) struct Selectors {
 pub(super) struct Window {
     pub(super) before: Option<Duration>,
     pub(super) within: Option<Duration>,
+}
+
+/// The kinds of items a rule applies to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kinds {
+    pub(super) tagged: bool,
+    pub(super) untagged: bool,
+    pub(super) orphaned: bool,
 }
 
 impl Kinds {

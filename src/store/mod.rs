@@ -5,9 +5,11 @@
 //! disk as on S3. The metadata store records which generation is current.
 
 mod buffers;
+mod error;
 #[cfg(any(test, feature = "testing"))]
 #[path = "../../tests/doubles/faulty_store/mod.rs"]
 pub mod faulty;
+mod file_stream;
 mod filesystem;
 mod layout;
 #[cfg(any(test, feature = "testing"))]
@@ -18,7 +20,6 @@ pub mod suite;
 mod upload_locks;
 
 use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,14 +27,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, future, stream};
-use thiserror::Error;
 
-use crate::errors::BoxError;
 use crate::oci::{BlobKey, UploadId};
 
 pub use buffers::{Buffer, Buffers};
+pub use error::StoreError;
+pub use file_stream::{FilePart, FileStream};
 pub(crate) use filesystem::durable;
-pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
+pub use filesystem::{Access, FilesystemStore, OpenError};
 pub use layout::STATE_FILE;
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
@@ -45,43 +46,6 @@ pub struct Space {
     pub total: u64,
     /// The space that can still be written.
     pub free: u64,
-}
-
-/// An error of the blob store.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// The store has no such bytes.
-    #[error("no such bytes in the store")]
-    NotFound,
-    /// The size of the bytes shows that they are not the ones that were stored.
-    #[error("the stored bytes are damaged: {0}")]
-    Damaged(String),
-    /// The disk is full, or a disk quota is exhausted.
-    #[error("the store is full")]
-    Full,
-    /// The medium is read-only.
-    #[error("the store is read-only")]
-    ReadOnly,
-    /// The identity file is missing or belongs to another store: an unmounted or swapped volume.
-    #[error("the store is not the one that was opened")]
-    Vanished(#[source] BoxError),
-    /// The staged bytes can no longer be used through this handle: they were published, discarded, staged again, or
-    /// discarded because a write or sync failed.
-    #[error("the staged bytes of the upload are no longer open here: {0}")]
-    Closed(&'static str),
-    /// Another I/O error.
-    #[error("the store failed")]
-    Io(#[source] io::Error),
-}
-
-impl From<io::Error> for StoreError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
-            _ => Self::Io(error),
-        }
-    }
 }
 
 /// A stream of bytes read from the store.

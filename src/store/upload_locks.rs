@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use super::StoreError;
+use super::error::StoreError;
 use crate::oci::UploadId;
 
 /// The reasons why a handle no longer works. They complete the message of [`StoreError::Closed`], where "they" are the

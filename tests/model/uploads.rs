@@ -1,5 +1,4 @@
-//! Uploads a blob in steps that each survive a crash. Models `registry/uploads.rs`, and the undo steps model
-//! `registry/upkeep.rs`.
+//! Uploads a blob in steps that each survive a crash, and undoes interrupted ones. Models `registry/uploads.rs`.
 
 use super::client::ClientStep;
 use super::disk::Entry;

@@ -1,15 +1,15 @@
-//! Evaluates the policies for one repository, within the memory budget.
+//! Evaluates the policies for one repository, within the memory budget. For rules that need details the database does
+//! not record, it reads image configs.
 
 use std::sync::Arc;
 
-use super::details;
 use super::plan::RepoRows;
 use crate::clock::Timestamp;
 use crate::memory::{Holder, Purpose};
-use crate::metadata::{RepositoryEntry, SnapshotQuery};
-use crate::oci::RepoName;
-use crate::registry::{Registry, ServiceError};
-use crate::retention::{Compiled, Needs};
+use crate::metadata::{LoadedSnapshot, MAX_SNAPSHOT_DETAILS, RepositoryEntry, SnapshotQuery};
+use crate::oci::{ImageDetails, RepoName};
+use crate::registry::{Access, Registry, ServiceError};
+use crate::retention::{Compiled, ManifestFacts, Needs, RepoSnapshot};
 
 /// The memory a tag and a manifest take during an evaluation: in the snapshot, the graph and the decisions.
 const TAG_BYTES: u64 = 600;
@@ -44,7 +44,7 @@ impl RepoEvaluation {
         let Some(loaded) = metadata.retention_snapshot(&repo, &query).await? else {
             return Ok(None);
         };
-        let mut snapshot = details::read_missing(&registry, loaded, &query.needs).await;
+        let mut snapshot = read_missing(&registry, loaded, &query.needs).await;
         let evaluate = move || {
             snapshot.inherit_details();
             RepoRows::evaluate(snapshot, &policies, now, pressure)
@@ -62,4 +62,42 @@ fn estimate_bytes(entry: &RepositoryEntry, needs: &Needs) -> usize {
     let tags = entry.tags.saturating_mul(TAG_BYTES);
     let manifests = entry.manifests.saturating_mul(MANIFEST_BYTES.saturating_add(details));
     usize::try_from(tags.saturating_add(manifests)).unwrap_or(usize::MAX)
+}
+
+/// Completes a snapshot from the configs themselves. Details that can't be read stay unknown, so that
+/// rules keep the image.
+async fn read_missing(registry: &Arc<Registry>, loaded: LoadedSnapshot, needs: &Needs) -> RepoSnapshot {
+    let LoadedSnapshot { mut snapshot, unread } = loaded;
+    let repository = registry.repository(snapshot.repo.clone(), Access { push: false });
+    let labels = Arc::new(needs.labels.clone());
+    let mut bytes = 0;
+    for config in unread {
+        let Some(details) = repository.details_for_rules(&config.digest, &labels).await else {
+            continue;
+        };
+        bytes += weight(&details) * config.manifests.len();
+        if bytes > MAX_SNAPSHOT_DETAILS {
+            let repository = &snapshot.repo;
+            tracing::warn!(%repository, "too many labels to evaluate all images; keeping the rest");
+            break;
+        }
+        for place in config.manifests {
+            if let Some(facts) = snapshot.manifests.get_mut(place) {
+                complete(facts, &details);
+            }
+        }
+    }
+    snapshot
+}
+
+/// Fills in the details that are unknown.
+fn complete(facts: &mut ManifestFacts, details: &ImageDetails) {
+    facts.platforms = facts.platforms.take().or_else(|| details.platforms.clone());
+    facts.labels = facts.labels.take().or_else(|| details.labels.clone());
+}
+
+fn weight(details: &ImageDetails) -> usize {
+    let labels = details.labels.iter().flatten().map(|(key, value)| key.len() + value.len());
+    let platforms = details.platforms.iter().flatten().map(String::len);
+    labels.chain(platforms).sum()
 }

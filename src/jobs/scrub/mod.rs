@@ -2,9 +2,8 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `pass` | one pass over every blob and manifest, in steps |
+//! | `pass` | one pass over every blob and manifest, in steps, and acting on what it finds |
 //! | `reading` | reading one blob, chunk by chunk |
-//! | `findings` | acting on what was found |
 //! | `pace` | the rate limit |
 //! | `position` | the saved position a restart continues from |
 //! | `report` | reports and the status |
@@ -13,7 +12,6 @@
 //! that the next push of it repairs it. A blob that can't be read may be readable later, so it is quarantined only
 //! after a second failure, an hour after the first. The scrub never removes anything.
 
-mod findings;
 mod pace;
 mod pass;
 mod position;
@@ -24,14 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::MutexGuard;
 use tokio::sync::Mutex;
 
-pub use report::{QuarantineEntry, ScrubReport, ScrubStatus};
-
-use self::findings::Halt;
 use self::pace::{Allowance, Work, pace};
-use self::pass::{ITEM_COST, Pass, StepResult};
+use self::pass::{Halt, ITEM_COST, Pass, ScrubbedStore, StepResult};
 use self::position::SavedPosition;
 use super::Job;
 use crate::clock::Timestamp;
@@ -39,6 +33,8 @@ use crate::errors::Chain;
 use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::registry::{ClockState, Registry, ServiceError};
 use crate::traces;
+
+pub use report::{QuarantineEntry, ScrubReport, ScrubStatus};
 
 /// The number of bytes read at once.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -55,9 +51,6 @@ const MAX_LISTED: usize = 1000;
 /// The limit up to which quarantined blobs are counted.
 const MAX_COUNTED: usize = 100_000;
 
-/// The maximum number of damaged manifests remembered by name.
-const MAX_DAMAGED_MANIFESTS: usize = 1000;
-
 /// How fast the scrub reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubSettings {
@@ -69,9 +62,8 @@ pub struct ScrubSettings {
 
 /// The scrub. One tick reads about a mebibyte at most.
 pub struct Scrub {
-    registry: Arc<Registry>,
+    store: ScrubbedStore,
     settings: ScrubSettings,
-    status: parking_lot::Mutex<ScrubStatus>,
     current: Mutex<Option<Current>>,
 }
 
@@ -89,12 +81,12 @@ struct Current {
 impl Scrub {
     /// Creates the scrub for `registry`.
     pub fn new(registry: Arc<Registry>, settings: ScrubSettings) -> Self {
-        Self { registry, settings, status: parking_lot::Mutex::default(), current: Mutex::default() }
+        Self { store: ScrubbedStore::new(registry), settings, current: Mutex::default() }
     }
 
     /// Returns the state since the program started.
     pub fn status(&self) -> ScrubStatus {
-        self.lock().clone()
+        self.store.status().clone()
     }
 
     /// Reports the progress of the background pass, and the quarantined blobs.
@@ -116,9 +108,9 @@ impl Scrub {
         rate: Option<u64>,
         progress: &dyn Progress,
     ) -> Result<ScrubReport, ServiceError> {
-        let clock = self.registry.clock();
+        let clock = self.store.registry.clock();
         let suspects = self.current(&mut *self.current.lock().await).await?.pass.suspects.clone();
-        let total = self.registry.metadata().totals().await?.blob_bytes;
+        let total = self.store.registry.metadata().totals().await?.blob_bytes;
         let mut counter = Counter::new(progress, "reading blobs", Unit::Bytes, Some(total));
         let mut pass = Pass::start(clock.now(), suspects);
         let mut allowance = Allowance::new(clock.elapsed(), CHUNK_BYTES);
@@ -126,7 +118,7 @@ impl Scrub {
             if let Some(rate) = rate {
                 tokio::time::sleep(allowance.wait(clock.elapsed(), rate as f64)).await;
             }
-            let stepped = pass.step(self, CHUNK_BYTES).await?;
+            let stepped = pass.step(&self.store, CHUNK_BYTES).await?;
             allowance.spend(stepped.work);
             counter.add(stepped.bytes);
             if stepped.finished {
@@ -152,7 +144,7 @@ impl Scrub {
     }
 
     async fn report_of(&self, pass: &Pass, whole: bool) -> Result<ScrubReport, ServiceError> {
-        let metadata = self.registry.metadata();
+        let metadata = self.store.registry.metadata();
         let found = pass.findings.clone().into_report();
         let status = self.status();
         let quarantined = metadata.quarantined_blobs(None, MAX_LISTED).await?;
@@ -179,12 +171,12 @@ impl Scrub {
     }
 
     async fn load(&self) -> Result<Current, ServiceError> {
-        let metadata = self.registry.metadata();
-        let clock = self.registry.clock();
+        let metadata = self.store.registry.metadata();
+        let clock = self.store.registry.clock();
         let position = metadata.scrub_position().await?.as_deref().and_then(SavedPosition::from_text);
         let pass = match position {
             Some(position) => {
-                self.lock().finished_at =
+                self.store.status().finished_at =
                     (position.finished_at > 0).then_some(Timestamp(position.finished_at));
                 position.into_pass(metadata.as_ref()).await?
             }
@@ -197,21 +189,21 @@ impl Scrub {
 
     /// Does a bounded part of the background pass. Returns `true` if more is due at once.
     async fn advance(&self, current: &mut Current, period: Duration) -> Result<bool, Halt> {
-        let now = self.registry.clock().elapsed();
+        let now = self.store.registry.clock().elapsed();
         if current.pace_updated_at.is_none_or(|at| now.saturating_sub(at) >= PACE_INTERVAL) {
             current.pace_updated_at = Some(now);
             self.update_pace(current, period).await?;
-        } else if self.lock().paused.is_some() {
+        } else if self.store.status().paused.is_some() {
             return Ok(false);
         }
         let wait = current.allowance.wait(now, current.pace);
         if !wait.is_zero() {
             return Ok(wait < MAX_BUSY_WAIT);
         }
-        let stepped = traces::start_root("scrub").run(current.pass.step(self, CHUNK_BYTES)).await?;
+        let stepped = traces::start_root("scrub").run(current.pass.step(&self.store, CHUNK_BYTES)).await?;
         // A pass over an empty store must cost something too, or the job would never pause.
         current.allowance.spend(stepped.work.max(ITEM_COST));
-        self.lock().paused = None;
+        self.store.status().paused = None;
         if stepped.finished {
             self.start_over(current, stepped).await?;
         }
@@ -223,7 +215,7 @@ impl Scrub {
             tracing::info!(bytes = current.pass.done, "scrub pass finished");
         }
         let suspects = std::mem::take(&mut current.pass.suspects);
-        current.pass = Pass::start(self.registry.clock().now(), suspects);
+        current.pass = Pass::start(self.store.registry.clock().now(), suspects);
         current.pace_updated_at = None;
         self.record_end();
         self.save_position(current).await
@@ -231,13 +223,13 @@ impl Scrub {
 
     /// Saves the position, and computes the pace from the amount of data and the remaining time.
     async fn update_pace(&self, current: &mut Current, period: Duration) -> Result<(), Halt> {
-        let metadata = self.registry.metadata();
-        let clock = self.registry.clock();
+        let metadata = self.store.registry.metadata();
+        let clock = self.store.registry.clock();
         if current.saved_work != current.pass.done {
             self.save_position(current).await?;
         }
         let totals = metadata.totals().await?;
-        if let ClockState::Suspect(reason) = self.registry.clock_state().await.map_err(Halt::Service)? {
+        if let ClockState::Suspect(reason) = self.store.registry.clock_state().await.map_err(Halt::Service)? {
             return Err(Halt::Unavailable(reason.into()));
         }
         let items = totals.blobs.saturating_add(totals.manifests).saturating_mul(ITEM_COST);
@@ -248,46 +240,24 @@ impl Scrub {
     }
 
     async fn save_position(&self, current: &mut Current) -> Result<(), Halt> {
-        if !self.registry.settings().read_only {
+        if !self.store.registry.settings().read_only {
             let position = SavedPosition::of(&current.pass, self.status().finished_at);
-            self.registry.metadata().record_scrub_position(&position.to_text()).await?;
+            self.store.registry.metadata().record_scrub_position(&position.to_text()).await?;
         }
         current.saved_work = current.pass.done;
         Ok(())
     }
 
     fn record_end(&self) {
-        self.lock().finished_at = Some(self.registry.clock().now());
+        self.store.status().finished_at = Some(self.store.registry.clock().now());
     }
 
     fn pause(&self, reason: String) {
-        let mut status = self.lock();
+        let mut status = self.store.status();
         if status.paused.as_ref() != Some(&reason) {
             tracing::warn!(reason, "scrub paused");
         }
         status.paused = Some(reason);
-    }
-
-    fn count_bytes(&self, bytes: u64) {
-        self.lock().checked_bytes += bytes;
-    }
-
-    fn count_blob(&self) {
-        self.lock().checked_blobs += 1;
-    }
-
-    /// Records whether a manifest is damaged. Returns `true` if the damage is new.
-    fn count_manifest(&self, name: &str, damaged: bool) -> bool {
-        let known = &mut self.lock().damaged_manifests;
-        if !damaged {
-            known.remove(name);
-            return false;
-        }
-        known.len() >= MAX_DAMAGED_MANIFESTS || known.insert(name.to_owned())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ScrubStatus> {
-        self.status.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading one blob, chunk by chunk.
 
+use crate::maintenance::fsck::Verdict;
 use crate::maintenance::hashing::update;
-use crate::maintenance::verdict::Verdict;
 use crate::metadata::StoredBlob;
 use crate::oci::Hasher;
 use crate::store::{BlobStore, StoreError};

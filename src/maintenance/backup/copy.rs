@@ -1,16 +1,15 @@
-//! Copies blobs from one store to another.
+//! Copies blobs from one store to another, and removes those that a backup no longer lists.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::BackupError;
+use super::report::{BackupError, BackupReport};
 use crate::errors::Chain;
 use crate::maintenance::hashing::update;
 use crate::maintenance::progress::{Counter, Progress, Unit};
-use crate::metadata::Metadata;
-use crate::metadata::StoredBlob;
+use crate::metadata::{Metadata, StoredBlob};
 use crate::oci::{Hasher, UploadId};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, Content, FilesystemStore, StagedBytes, StoreError};
@@ -21,16 +20,6 @@ const CONCURRENT_COPIES: usize = 8;
 /// The number of blob records fetched at once.
 const BLOB_PAGE: usize = 256;
 
-/// What was copied. All sizes are in bytes.
-#[derive(Debug, Default)]
-pub(super) struct Copied {
-    pub(super) blobs: u64,
-    pub(super) blob_bytes: u64,
-    pub(super) copied: u64,
-    pub(super) copied_bytes: u64,
-    pub(super) problems: Vec<String>,
-}
-
 /// The result for one blob.
 enum Outcome {
     Present,
@@ -38,16 +27,17 @@ enum Outcome {
     Bad(String),
 }
 
-/// Copies every blob that `metadata` lists from one store to the other, unless the other already has it.
+/// Copies every blob that `metadata` lists from one store to the other, unless the other already has it. The report
+/// counts what the other has then, and what was copied.
 pub(super) async fn copy_blobs(
     metadata: &Metadata,
     from: &Arc<dyn BlobStore>,
     to: &Arc<FilesystemStore>,
     progress: &dyn Progress,
-) -> Result<Copied, BackupError> {
+) -> Result<BackupReport, BackupError> {
     let total = metadata.totals().await?.blob_bytes;
     let mut counter = Counter::new(progress, "copying blobs", Unit::Bytes, Some(total));
-    let mut done = Copied::default();
+    let mut done = BackupReport::default();
     let mut after = None;
     loop {
         let page = metadata.blobs_after(after.as_ref(), BLOB_PAGE).await?;
@@ -65,7 +55,7 @@ pub(super) async fn copy_blobs(
     }
 }
 
-impl Copied {
+impl BackupReport {
     fn add(&mut self, blob: &StoredBlob, outcome: Outcome) {
         match outcome {
             Outcome::Bad(why) => {
@@ -143,5 +133,41 @@ impl Draft {
         let (hasher, piece) = update(hasher, piece).await?;
         staged.write_at(offset, vec![piece]).await?;
         Ok(Self { staged, hasher, offset: offset + len })
+    }
+}
+
+/// Discards the remains of interrupted copies.
+pub(super) async fn remove_leftovers(copy: &FilesystemStore) -> Result<(), BackupError> {
+    // The first page lists all of them.
+    for (upload, _) in copy.list(None).await?.uploads {
+        copy.discard(upload).await?;
+    }
+    Ok(())
+}
+
+/// Removes the blobs that `metadata` does not list. Returns how many.
+pub(super) async fn remove_unlisted(
+    metadata: &Metadata,
+    copy: &FilesystemStore,
+    progress: &dyn Progress,
+) -> Result<u64, BackupError> {
+    let total = metadata.totals().await?.blobs;
+    let mut counter = Counter::new(progress, "removing unlisted blobs", Unit::Items, Some(total));
+    let mut removed = 0;
+    let mut from: Option<String> = None;
+    loop {
+        let page = copy.list(from.as_deref()).await?;
+        counter.add(page.blobs.len() as u64);
+        for (key, _) in page.blobs {
+            let listed = metadata.stored_blob(&key.digest).await?;
+            if listed.is_none_or(|blob| blob.key != key) {
+                copy.remove(&key).await?;
+                removed += 1;
+            }
+        }
+        match page.next {
+            Some(next) => from = Some(next),
+            None => return Ok(removed),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::BackupError;
+use super::report::BackupError;
 use crate::metadata::sqlite;
 use crate::metadata::{Access, Metadata};
 use crate::store::STATE_FILE;

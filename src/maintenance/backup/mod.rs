@@ -13,96 +13,19 @@
 
 mod copy;
 mod metadata_copy;
-mod prune;
+mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-use self::copy::{Copied, copy_blobs};
+use self::copy::{copy_blobs, remove_leftovers, remove_unlisted};
 use super::progress::Progress;
-use crate::metadata::MetadataError;
-use crate::metadata::sqlite;
 use crate::metadata::{Access as MetadataAccess, Metadata};
-use crate::registry::{Registry, ServiceError};
-use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
+use crate::registry::Registry;
+use crate::store::{Access, BlobStore, FilesystemStore, OpenError};
 
 pub use self::metadata_copy::METADATA;
-
-/// Why a backup or a restore failed.
-#[derive(Debug, Error)]
-pub enum BackupError {
-    /// The directory can't be used; the text says why.
-    #[error("{0}")]
-    Refused(String),
-    /// A file or directory could not be read or written.
-    #[error("{}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// The error of the operating system.
-        #[source]
-        error: std::io::Error,
-    },
-    /// A blob store could not be opened.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// A database could not be opened.
-    #[error(transparent)]
-    Metadata(#[from] sqlite::OpenError),
-    /// A store failed during the copy.
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-}
-
-impl From<StoreError> for BackupError {
-    fn from(error: StoreError) -> Self {
-        Self::Service(error.into())
-    }
-}
-
-impl From<MetadataError> for BackupError {
-    fn from(error: MetadataError) -> Self {
-        Self::Service(error.into())
-    }
-}
-
-/// The result of a backup or a restore. All sizes are in bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupReport {
-    /// The number of blobs the backup has now.
-    pub blobs: u64,
-    /// Their size.
-    pub blob_bytes: u64,
-    /// The number of blobs copied this time.
-    pub copied: u64,
-    /// Their size.
-    pub copied_bytes: u64,
-    /// The number of blobs removed because only the previous backup listed them.
-    pub removed: u64,
-    /// Blobs that could not be copied because their content is missing or damaged, each with the reason.
-    pub problems: Vec<String>,
-}
-
-impl BackupReport {
-    /// Whether the backup is complete.
-    pub fn is_whole(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    fn new(copied: Copied, removed: u64) -> Self {
-        Self {
-            blobs: copied.blobs,
-            blob_bytes: copied.blob_bytes,
-            copied: copied.copied,
-            copied_bytes: copied.copied_bytes,
-            removed,
-            problems: copied.problems,
-        }
-    }
-}
+pub use self::report::{BackupError, BackupReport};
 
 /// Backs up `registry`, whose blobs are in `data`, to `dir`, or updates the backup there. `dir` must exist,
 /// and the caller must have locked it.
@@ -117,7 +40,7 @@ pub async fn backup(
     progress: &dyn Progress,
 ) -> Result<BackupReport, BackupError> {
     let to = open_copy(data, dir)?;
-    prune::remove_leftovers(&to).await?;
+    remove_leftovers(&to).await?;
     registry.flush_pulls().await?;
     let removals_paused = registry.pause_removals().await;
     let incoming = metadata_copy::copy(registry.metadata().as_ref(), dir).await?;
@@ -126,8 +49,8 @@ pub async fn backup(
     drop(incoming);
     metadata_copy::replace(dir)?;
     let metadata = Metadata::open(&dir.join(METADATA), MetadataAccess::ReadOnly)?;
-    let removed = prune::remove_unlisted(&metadata, &to, progress).await?;
-    Ok(BackupReport::new(copied, removed))
+    let removed = remove_unlisted(&metadata, &to, progress).await?;
+    Ok(BackupReport { removed, ..copied })
 }
 
 /// Copies the backup in `dir` to `data` and `metadata_dir`, which must be empty or hold the rest of an interrupted
@@ -145,11 +68,11 @@ pub async fn restore(
     let from: Arc<dyn BlobStore> = Arc::new(FilesystemStore::open(dir, Access::ReadOnly)?);
     let backup = metadata_copy::BackupMetadata::open(dir, metadata_dir)?;
     let to = open_copy(dir, data)?;
-    prune::remove_leftovers(&to).await?;
+    remove_leftovers(&to).await?;
     let copied = copy_blobs(&backup.metadata, &from, &to, progress).await?;
     metadata_copy::install(&backup.metadata, metadata_dir).await?;
     backup.close()?;
-    Ok(BackupReport::new(copied, 0))
+    Ok(copied)
 }
 
 /// Opens the store at `to`, which must be a copy of the store at `from`; creates it if there is none.

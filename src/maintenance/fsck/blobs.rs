@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::report::ProblemKind;
+use super::verdict::Verdict;
 use super::{Check, Unit};
 use crate::maintenance::hashing::hash_blob;
-use crate::maintenance::verdict::Verdict;
 use crate::metadata::{Integrity, StoredBlob};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, StoreError, StoredItem};

@@ -13,6 +13,7 @@ mod blobs;
 mod manifests;
 mod orphans;
 mod report;
+mod verdict;
 
 pub use report::{FsckReport, Problem, ProblemKind};
 
@@ -23,6 +24,7 @@ use crate::oci::Digest;
 use crate::registry::{Registry, ServiceError};
 
 pub(crate) use self::report::Findings;
+pub(crate) use self::verdict::Verdict;
 
 /// A check in progress.
 struct Check<'a> {

@@ -6,56 +6,29 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use super::names::named;
+
 /// The maximum length of the name of a user, an organisation or a team.
 const MAX_NAME_LENGTH: usize = 64;
 
+named! {
 /// What a grantee may do with repositories. Each role includes the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum Role or UnknownRole {
     /// Reading.
-    Pull,
+    Pull = "pull",
     /// Pushing and moving tags.
-    Push,
+    Push = "push",
     /// Deleting tags, manifests and blobs.
-    Delete,
+    Delete = "delete",
     /// Restoring, deleting whole repositories, and granting roles in the same scope.
-    Admin,
+    Admin = "admin",
 }
-
-impl Role {
-    /// All roles, the lowest first.
-    pub const ALL: [Self; 4] = [Self::Pull, Self::Push, Self::Delete, Self::Admin];
-
-    /// Returns its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pull => "pull",
-            Self::Push => "push",
-            Self::Delete => "delete",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// The text is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("is not a role: use pull, push, delete or admin")]
 pub struct UnknownRole;
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.name() == text).ok_or(UnknownRole)
-    }
-}
 
 /// The text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -10,67 +10,55 @@ use crate::metadata::{
 impl Metadata {
     /// Returns all account records.
     pub async fn accounts(&self) -> Result<AccountRecords> {
-        self.perform(Operation::Accounts, async {
-            self.read(|c| {
-                Ok(AccountRecords {
-                    accounts: list(
-                        c,
-                        "SELECT name, kind, password, disabled, created_at, actor, identity FROM accounts ORDER BY name",
-                        read_account,
-                    )?,
-                    tokens: list(
-                        c,
-                        "SELECT id, account, name, hash, role, scope, bound, created_at, expires_at, used_at
-                         FROM access_tokens ORDER BY account, created_at, id",
-                        read_token,
-                    )?,
-                    organisations: list(c, "SELECT name FROM organisations ORDER BY name", |row| row.get(0))?,
-                    teams: list(c, "SELECT organisation, name FROM teams ORDER BY organisation, name", read_team)?,
-                    members: list(
-                        c,
-                        "SELECT organisation, team, account FROM members ORDER BY organisation, team, account",
-                        |row| Ok((read_team(row)?, row.get(2)?)),
-                    )?,
-                    grants: list(
-                        c,
-                        "SELECT grantee, scope, role, set_at, actor FROM grants ORDER BY grantee, scope",
-                        read_grant,
-                    )?,
-                })
+        self.query(Operation::Accounts, |c| {
+            Ok(AccountRecords {
+                accounts: list(
+                    c,
+                    "SELECT name, kind, password, disabled, created_at, actor, identity FROM accounts ORDER BY name",
+                    read_account,
+                )?,
+                tokens: list(
+                    c,
+                    "SELECT id, account, name, hash, role, scope, bound, created_at, expires_at, used_at
+                     FROM access_tokens ORDER BY account, created_at, id",
+                    read_token,
+                )?,
+                organisations: list(c, "SELECT name FROM organisations ORDER BY name", |row| row.get(0))?,
+                teams: list(c, "SELECT organisation, name FROM teams ORDER BY organisation, name", read_team)?,
+                members: list(
+                    c,
+                    "SELECT organisation, team, account FROM members ORDER BY organisation, team, account",
+                    |row| Ok((read_team(row)?, row.get(2)?)),
+                )?,
+                grants: list(
+                    c,
+                    "SELECT grantee, scope, role, set_at, actor FROM grants ORDER BY grantee, scope",
+                    read_grant,
+                )?,
             })
-        })
-        .await
+        }).await
     }
 
     /// Makes a change completely or not at all.
     pub async fn change_accounts(&self, change: AccountChange) -> Result<AccountOutcome> {
-        self.perform(Operation::ChangeAccounts, async {
-            self.write(Durability::Full, move |c| apply(c, &change)).await
-        })
-        .await
+        self.change(Operation::ChangeAccounts, Durability::Full, move |c| apply(c, &change)).await
     }
 
     /// Records, lazily, when tokens were last used.
     pub async fn record_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
-        self.perform(Operation::RecordTokenUses, async {
-            self.write_behind(Durability::Lazy, move |c| {
-                let mut update = c.prepare_cached(
-                    "UPDATE access_tokens SET used_at = ?2 WHERE id = ?1 AND (used_at IS NULL OR used_at < ?2)",
-                )?;
-                uses.iter().try_for_each(|(id, at)| update.execute(params![id, at]).map(drop))
-            })
-            .await
+        self.change_behind(Operation::RecordTokenUses, Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE access_tokens SET used_at = ?2 WHERE id = ?1 AND (used_at IS NULL OR used_at < ?2)",
+            )?;
+            uses.iter().try_for_each(|(id, at)| update.execute(params![id, at]).map(drop))
         })
         .await
     }
 
     /// Removes expired tokens. Returns how many.
     pub async fn forget_tokens(&self, now: Timestamp) -> Result<usize> {
-        self.perform(Operation::ForgetTokens, async {
-            self.write_behind(Durability::Lazy, move |c| {
-                c.prepare_cached("DELETE FROM access_tokens WHERE expires_at <= ?1")?.execute([now])
-            })
-            .await
+        self.change_behind(Operation::ForgetTokens, Durability::Lazy, move |c| {
+            c.prepare_cached("DELETE FROM access_tokens WHERE expires_at <= ?1")?.execute([now])
         })
         .await
     }

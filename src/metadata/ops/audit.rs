@@ -27,16 +27,13 @@ impl Metadata {
         new: Vec<(Audited, AuditTimes)>,
         again: Vec<(i64, AuditTimes)>,
     ) -> Result<Vec<i64>> {
-        self.perform(Operation::RecordAudit, async {
-            self.write_behind(Durability::Lazy, move |c| {
-                let mut count =
-                    c.prepare_cached("UPDATE audit SET count = count + ?2, last_at = ?3 WHERE id = ?1")?;
-                for (id, times) in &again {
-                    count.execute(params![id, times.count, times.last])?;
-                }
-                new.iter().map(|(audited, times)| insert(c, audited, times)).collect()
-            })
-            .await
+        self.change_behind(Operation::RecordAudit, Durability::Lazy, move |c| {
+            let mut count =
+                c.prepare_cached("UPDATE audit SET count = count + ?2, last_at = ?3 WHERE id = ?1")?;
+            for (id, times) in &again {
+                count.execute(params![id, times.count, times.last])?;
+            }
+            new.iter().map(|(audited, times)| insert(c, audited, times)).collect()
         })
         .await
     }
@@ -46,21 +43,15 @@ impl Metadata {
     ///
     /// [`MAX_EXAMINED`]: crate::metadata::MAX_EXAMINED
     pub async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
-        self.perform(Operation::Audit, async {
-            let query = query.clone();
-            self.read_page(move |c| read_page(c, &query, limit)).await
-        })
-        .await
+        let query = query.clone();
+        self.query_page(Operation::Audit, move |c| read_page(c, &query, limit)).await
     }
 
     /// Deletes, lazily, up to about `limit` entries: those from `cutoff` or before and, for each outcome, all
     /// but the newest `max`, so that many denied requests do not push out the record of changes. The newest
     /// entry of all stays, so that its position is not assigned again.
     pub async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        self.perform(Operation::ForgetAudit, async {
-            self.delete_superfluous(&LIMITS, cutoff, most, limit).await
-        })
-        .await
+        self.perform(Operation::ForgetAudit, self.delete_superfluous(&LIMITS, cutoff, most, limit)).await
     }
 }
 

@@ -1,12 +1,13 @@
 //! Stores blobs and the links by which repositories serve them.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness::{self, Review};
+use crate::metadata::ops::liveness::{self, Review};
+use crate::metadata::ops::maintenance::stored_blob;
 use crate::metadata::ops::{accounting, ensure_repo, events, quotas, repo_id};
-use crate::metadata::sql::{Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
 use crate::metadata::{
     BlobRecord, BlobSize, Deletion, Durability, EdgeKind, EventDetails, Integrity, Metadata, Mount,
-    Operation, Renewal, Result, Target, sql,
+    Operation, Renewal, Result, StoredBlob, Target,
 };
 use crate::oci::{BlobKey, Digest, RepoName};
 
@@ -25,7 +26,7 @@ impl Metadata {
                 let row = query.query_row(params![repo.as_str(), digest(wanted)], |row| record(wanted, row));
                 row.optional()
             };
-            self.caches().blobs.get_or_query(repo, wanted, |_| 0, || self.read(query))
+            self.sqlite.caches.blobs.get_or_query(repo, wanted, |_| 0, || self.read(query))
         })
         .await
     }
@@ -63,65 +64,57 @@ impl Metadata {
         from: Option<&RepoName>,
         now: Timestamp,
     ) -> Result<Mount> {
-        self.perform(Operation::MountBlob, async {
-            let repo = repo.clone();
-            let wanted = wanted.clone();
-            let from = from.cloned();
-            self.write(Durability::Full, move |c| {
-                let target = digest(&wanted);
-                let Some(mut blob) = find_mountable(c, &wanted, &target, from.as_ref())? else {
-                    return Ok(Mount::Missing);
-                };
-                if quotas::has_any(c)?
-                    && let Some(over) = quotas::check_link(c, &repo, &target, blob.size)?
-                {
-                    return Ok(Mount::Refused(over));
-                }
-                let repo = ensure_repo(c, &repo, now)?;
-                link(c, repo, &target, now)?;
-                blob.leased_at = now;
-                Ok(Mount::Done(blob))
-            })
-            .await
+        let repo = repo.clone();
+        let wanted = wanted.clone();
+        let from = from.cloned();
+        self.change(Operation::MountBlob, Durability::Full, move |c| {
+            let target = digest(&wanted);
+            let Some(mut blob) = find_mountable(c, &wanted, &target, from.as_ref())? else {
+                return Ok(Mount::Missing);
+            };
+            if quotas::has_any(c)?
+                && let Some(over) = quotas::check_link(c, &repo, &target, blob.size)?
+            {
+                return Ok(Mount::Refused(over));
+            }
+            let repo = ensure_repo(c, &repo, now)?;
+            link(c, repo, &target, now)?;
+            blob.leased_at = now;
+            Ok(Mount::Done(blob))
         })
         .await
     }
 
     /// Returns up to `limit` repositories that serve a blob, in no particular order.
     pub async fn blob_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
-        self.perform(Operation::BlobRepositories, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT r.name FROM links l JOIN repositories r ON r.id = l.repo
-                     WHERE l.digest = ?1 AND l.hidden_at IS NULL LIMIT ?2",
-                )?;
-                query.query_map(params![digest(wanted), limit], |row| row.get(0))?.collect()
-            })
+        self.query(Operation::BlobRepositories, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT r.name FROM links l JOIN repositories r ON r.id = l.repo
+                 WHERE l.digest = ?1 AND l.hidden_at IS NULL LIMIT ?2",
+            )?;
+            query.query_map(params![digest(wanted), limit], |row| row.get(0))?.collect()
         })
         .await
     }
 
     /// Hides a blob from `repo`. It is collected after the trash time unless something unhides it.
     pub async fn delete_blob(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
-        self.perform(Operation::DeleteBlob, async {
-            let repo = repo.clone();
-            let target = digest(wanted);
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &repo)? else {
-                    return Ok(Deletion::Unknown);
-                };
-                if !is_visible(c, repo, &target)? {
-                    return Ok(Deletion::Unknown);
-                }
-                if let Some(holder) = liveness::live_holder(c, repo, &target, EdgeKind::Blob)? {
-                    return read_digest(&holder).map(Deletion::HeldBy);
-                }
-                c.prepare_cached("UPDATE links SET hidden_at = ?3 WHERE repo = ?1 AND digest = ?2")?
-                    .execute(params![repo, target, now])?;
-                liveness::queue(c, Review::HiddenLink, repo, &target, now)?;
-                Ok(Deletion::Done)
-            })
-            .await
+        let repo = repo.clone();
+        let target = digest(wanted);
+        self.change(Operation::DeleteBlob, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Deletion::Unknown);
+            };
+            if !is_visible(c, repo, &target)? {
+                return Ok(Deletion::Unknown);
+            }
+            if let Some(holder) = liveness::live_holder(c, repo, &target, EdgeKind::Blob)? {
+                return read_digest(&holder).map(Deletion::HeldBy);
+            }
+            c.prepare_cached("UPDATE links SET hidden_at = ?3 WHERE repo = ?1 AND digest = ?2")?
+                .execute(params![repo, target, now])?;
+            liveness::queue(c, Review::HiddenLink, repo, &target, now)?;
+            Ok(Deletion::Done)
         })
         .await
     }
@@ -130,20 +123,25 @@ impl Metadata {
     /// clients, but its links and edges remain. A change of its state is recorded as an event. Returns `false`
     /// if the generation is not the current one.
     pub async fn mark_blob(&self, key: &BlobKey, condition: Integrity, now: Timestamp) -> Result<bool> {
-        self.perform(Operation::MarkBlob, async {
-            let key = key.clone();
-            self.write(Durability::Full, move |c| mark(c, key, condition, now)).await
-        })
-        .await
+        let key = key.clone();
+        self.change(Operation::MarkBlob, Durability::Full, move |c| mark(c, key, condition, now)).await
+    }
+
+    /// Returns some blobs whose allocated size is only an estimate that a migration made.
+    pub async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.query(Operation::Unmeasured, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE measured = 0
+                 ORDER BY digest LIMIT ?1",
+            )?;
+            query.query_map([limit], stored_blob)?.collect()
+        }).await
     }
 
     /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.
     pub async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
-        self.perform(Operation::RecordAllocated, async {
-            self.write_behind(Durability::Lazy, move |c| {
-                measured.iter().try_for_each(|(key, allocated)| record_allocated(c, key, *allocated))
-            })
-            .await
+        self.change_behind(Operation::RecordAllocated, Durability::Lazy, move |c| {
+            measured.iter().try_for_each(|(key, allocated)| record_allocated(c, key, *allocated))
         })
         .await
     }

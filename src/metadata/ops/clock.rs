@@ -1,9 +1,10 @@
-//! Shifts the stored times after the clock was corrected.
+//! The recorded time, and the shift of all stored times after the clock was corrected.
 
-use crate::clock::millis;
+use crate::clock::{Timestamp, millis};
+use crate::metadata::facts::{read_value, write_value};
 use crate::metadata::ops::uploads::extend_leases;
-use crate::metadata::sql::{Connection, params};
-use crate::metadata::{ClockJump, sql};
+use crate::metadata::sql::{self, Connection, params};
+use crate::metadata::{ClockJump, Durability, Metadata, Operation, Result};
 
 /// Columns with times that decide when something expires, or that are compared with each other.
 const TIME_COLUMNS: [(&str, &str); 16] = [
@@ -25,8 +26,33 @@ const TIME_COLUMNS: [(&str, &str); 16] = [
     ("review", "since"),
 ];
 
+impl Metadata {
+    /// Returns the latest time recorded by [`Metadata::record_time`].
+    pub async fn recorded_time(&self) -> Result<Option<Timestamp>> {
+        self.perform(Operation::RecordedTime, async {
+            let text = self.read(|c| read_value(c, "time"))?;
+            Ok(text.and_then(|text| text.parse().ok()).map(Timestamp))
+        })
+        .await
+    }
+
+    /// Records the current time, lazily.
+    pub async fn record_time(&self, now: Timestamp) -> Result<()> {
+        self.change(Operation::RecordTime, Durability::Lazy, move |c| {
+            write_value(c, "time", &now.0.to_string())
+        })
+        .await
+    }
+
+    /// Moves recorded times that are used for expiry after the clock was corrected: all that lie within the
+    /// span of the jump.
+    pub async fn apply_clock_jump(&self, jump: ClockJump) -> Result<()> {
+        self.change(Operation::ApplyClockJump, Durability::Full, move |c| shift_times(c, jump)).await
+    }
+}
+
 /// Shifts all times within the span of the jump by its length.
-pub(in crate::metadata) fn shift_times(c: &dyn Connection, jump: ClockJump) -> sql::Result<()> {
+fn shift_times(c: &dyn Connection, jump: ClockJump) -> sql::Result<()> {
     let from = jump.from.0;
     let until = jump.until.0;
     let by = millis(jump.by);

@@ -47,24 +47,22 @@ impl Metadata {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<Event>> {
-        self.perform(Operation::Events, async {
-            let before = before.unwrap_or(i64::MAX);
-            let rows = limit_plus_one(limit);
-            self.read(|c| match kind {
-                None => {
-                    let mut query = c.prepare_cached(
-                        "SELECT id, at, kind, facts FROM events WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-                    )?;
-                    Page::read(query.query_map(params![before, rows], read_event)?, limit)
-                }
-                Some(kind) => {
-                    let mut query = c.prepare_cached(
-                        "SELECT id, at, kind, facts FROM events WHERE kind = ?1 AND id < ?2
-                         ORDER BY id DESC LIMIT ?3",
-                    )?;
-                    Page::read(query.query_map(params![kind.name(), before, rows], read_event)?, limit)
-                }
-            })
+        let before = before.unwrap_or(i64::MAX);
+        let rows = limit_plus_one(limit);
+        self.query(Operation::Events, |c| match kind {
+            None => {
+                let mut query = c.prepare_cached(
+                    "SELECT id, at, kind, facts FROM events WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+                )?;
+                Page::read(query.query_map(params![before, rows], read_event)?, limit)
+            }
+            Some(kind) => {
+                let mut query = c.prepare_cached(
+                    "SELECT id, at, kind, facts FROM events WHERE kind = ?1 AND id < ?2
+                     ORDER BY id DESC LIMIT ?3",
+                )?;
+                Page::read(query.query_map(params![kind.name(), before, rows], read_event)?, limit)
+            }
         })
         .await
     }
@@ -72,10 +70,7 @@ impl Metadata {
     /// Deletes, lazily, up to about `limit` events: those from `cutoff` or before and, for each kind, all but
     /// the newest `max`. The newest event of all stays, so that its position is not assigned again.
     pub async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        self.perform(Operation::ForgetEvents, async {
-            self.delete_superfluous(&LIMITS, cutoff, most, limit).await
-        })
-        .await
+        self.perform(Operation::ForgetEvents, self.delete_superfluous(&LIMITS, cutoff, most, limit)).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness::{self, Review};
+use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::{manifests, pins, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, digest, params};
 use crate::metadata::{
@@ -16,18 +16,13 @@ impl Metadata {
     /// Removes a tag, and its manifest unless a tag, a live index, a pin or a live subject keeps that alive. A
     /// lease keeps both.
     pub async fn expire_tag(&self, expiry: TagExpiry) -> Result<ExpiryOutcome> {
-        self.perform(Operation::ExpireTag, async {
-            self.write_behind(Durability::Full, move |c| expire_tag(c, &expiry)).await
-        })
-        .await
+        self.change_behind(Operation::ExpireTag, Durability::Full, move |c| expire_tag(c, &expiry)).await
     }
 
     /// Removes a manifest that nothing keeps alive.
     pub async fn expire_manifest(&self, expiry: ManifestExpiry) -> Result<ExpiryOutcome> {
-        self.perform(Operation::ExpireManifest, async {
-            self.write_behind(Durability::Full, move |c| expire_manifest(c, &expiry)).await
-        })
-        .await
+        self.change_behind(Operation::ExpireManifest, Durability::Full, move |c| expire_manifest(c, &expiry))
+            .await
     }
 }
 

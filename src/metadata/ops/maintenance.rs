@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use crate::clock::Timestamp;
-use crate::metadata::ops::{clock, verify};
-use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
-use crate::metadata::{
-    ClockJump, Durability, Edge, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals, sql,
-};
+use crate::metadata::facts::{read_value, write_value};
+use crate::metadata::ops::verify;
+use crate::metadata::sql::{self, OptionalExtension, Row, SqlDigest, digest, params};
+use crate::metadata::{Durability, Edge, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals};
 use crate::oci::{BlobKey, Digest};
 
 impl Metadata {
@@ -31,51 +29,23 @@ impl Metadata {
         .await
     }
 
-    /// Returns the latest time recorded by [`Metadata::record_time`].
-    pub async fn recorded_time(&self) -> Result<Option<Timestamp>> {
-        self.perform(Operation::RecordedTime, async {
-            let text = self.read(|c| read_value(c, "time"))?;
-            Ok(text.and_then(|text| text.parse().ok()).map(Timestamp))
-        })
-        .await
-    }
-
-    /// Records the current time, lazily.
-    pub async fn record_time(&self, now: Timestamp) -> Result<()> {
-        self.perform(Operation::RecordTime, async {
-            self.write(Durability::Lazy, move |c| write_value(c, "time", &now.0.to_string())).await
-        })
-        .await
-    }
-
-    /// Moves recorded times that are used for expiry after the clock was corrected: all that lie within the
-    /// span of the jump.
-    pub async fn apply_clock_jump(&self, jump: ClockJump) -> Result<()> {
-        self.perform(Operation::ApplyClockJump, async {
-            self.write(Durability::Full, move |c| clock::shift_times(c, jump)).await
-        })
-        .await
-    }
-
     /// Returns totals that are kept current. The cost does not depend on the number of records.
     pub async fn totals(&self) -> Result<Totals> {
-        self.perform(Operation::Totals, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT blobs, bytes, allocated, manifests, uploads, doomed, doomed_bytes, doomed_allocated
-                     FROM totals",
-                )?;
-                query.query_row([], |row| {
-                    Ok(Totals {
-                        blobs: row.get(0)?,
-                        blob_bytes: row.get(1)?,
-                        blob_allocated: row.get(2)?,
-                        manifests: row.get(3)?,
-                        uploads: row.get(4)?,
-                        pending_deletions: row.get(5)?,
-                        pending_deletion_bytes: row.get(6)?,
-                        pending_deletion_allocated: row.get(7)?,
-                    })
+        self.query(Operation::Totals, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT blobs, bytes, allocated, manifests, uploads, doomed, doomed_bytes, doomed_allocated
+                 FROM totals",
+            )?;
+            query.query_row([], |row| {
+                Ok(Totals {
+                    blobs: row.get(0)?,
+                    blob_bytes: row.get(1)?,
+                    blob_allocated: row.get(2)?,
+                    manifests: row.get(3)?,
+                    uploads: row.get(4)?,
+                    pending_deletions: row.get(5)?,
+                    pending_deletion_bytes: row.get(6)?,
+                    pending_deletion_allocated: row.get(7)?,
                 })
             })
         })
@@ -85,67 +55,56 @@ impl Metadata {
     /// Returns a page of all blobs in order of their digests, including quarantined ones, for `fsck` and
     /// backups.
     pub async fn blobs_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>> {
-        self.perform(Operation::BlobsAfter, async {
-            let after = after.map(digest).unwrap_or_default();
-            self.read_blocking(move |c| {
-                let mut query = c.prepare_cached(
-                    "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
-                )?;
-                query.query_map(params![after, limit], stored_blob)?.collect()
-            })
-            .await
+        let after = after.map(digest).unwrap_or_default();
+        self.query_blocking(Operation::BlobsAfter, move |c| {
+            let mut query = c.prepare_cached(
+                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+            )?;
+            query.query_map(params![after, limit], stored_blob)?.collect()
         })
         .await
     }
 
     /// Returns the current generation of a blob, quarantined or not, whichever repository serves it.
     pub async fn stored_blob(&self, wanted: &Digest) -> Result<Option<StoredBlob>> {
-        self.perform(Operation::StoredBlob, async {
-            self.read(|c| {
-                let mut query =
-                    c.prepare_cached("SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest = ?1")?;
-                query.query_row([digest(wanted)], stored_blob).optional()
-            })
-        })
-        .await
+        self.query(Operation::StoredBlob, |c| {
+            let mut query =
+                c.prepare_cached("SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest = ?1")?;
+            query.query_row([digest(wanted)], stored_blob).optional()
+        }).await
     }
 
     /// Returns a page of all manifests with their content in a stable order, for `fsck`.
     pub async fn manifests_after(&self, after: i64, limit: usize) -> Result<Vec<StoredManifest>> {
-        self.perform(Operation::ManifestsAfter, async {
-            self.read_blocking(move |c| {
-                let mut query = c.prepare_cached(
-                    "SELECT m.id, r.name, m.digest, m.content, m.media_type FROM manifests m JOIN repositories r ON r.id = m.repo
-                     WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
-                )?;
-                let rows = query.query_map(params![after, limit], |row| {
-                    Ok(StoredManifest {
-                        id: row.get(0)?,
-                        repo: row.get(1)?,
-                        digest: row.get::<SqlDigest>(2)?.0,
-                        content: row.get(3)?,
-                        media_type: row.get(4)?,
-                    })
-                })?;
-                rows.collect()
-            })
-            .await
+        self.query_blocking(Operation::ManifestsAfter, move |c| {
+            let mut query = c.prepare_cached(
+                "SELECT m.id, r.name, m.digest, m.content, m.media_type FROM manifests m JOIN repositories r ON r.id = m.repo
+                 WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after, limit], |row| {
+                Ok(StoredManifest {
+                    id: row.get(0)?,
+                    repo: row.get(1)?,
+                    digest: row.get::<SqlDigest>(2)?.0,
+                    content: row.get(3)?,
+                    media_type: row.get(4)?,
+                })
+            })?;
+            rows.collect()
         })
         .await
     }
 
     /// Returns the references of a manifest from such a page, as recorded when the manifest was accepted.
     pub async fn edges_of(&self, manifest: i64) -> Result<Vec<Edge>> {
-        self.perform(Operation::EdgesOf, async {
-            self.read(|c| {
-                let mut query =
-                    c.prepare_cached("SELECT target, kind, required FROM edges WHERE manifest = ?1")?;
-                let rows = query.query_map([manifest], |row| {
-                    let target = row.get::<SqlDigest>(0)?.0;
-                    Ok(Edge { target, kind: row.get(1)?, required: row.get(2)?, size: None })
-                })?;
-                rows.collect()
-            })
+        self.query(Operation::EdgesOf, |c| {
+            let mut query =
+                c.prepare_cached("SELECT target, kind, required FROM edges WHERE manifest = ?1")?;
+            let rows = query.query_map([manifest], |row| {
+                let target = row.get::<SqlDigest>(0)?.0;
+                Ok(Edge { target, kind: row.get(1)?, required: row.get(2)?, size: None })
+            })?;
+            rows.collect()
         })
         .await
     }
@@ -154,7 +113,7 @@ impl Metadata {
     /// problems found.
     pub async fn verify(&self) -> Result<Vec<String>> {
         self.perform(Operation::Verify, async {
-            let mut problems = self.sqlite().verify_structure().await?;
+            let mut problems = self.sqlite.verify_structure().await?;
             problems.extend(self.read_blocking(verify::verify).await?);
             Ok(problems)
         })
@@ -163,18 +122,23 @@ impl Metadata {
 
     /// Writes a consistent copy of all metadata to the file `path`, which must not exist.
     pub async fn copy_to(&self, path: &Path) -> Result<()> {
-        self.perform(Operation::CopyTo, async { self.sqlite().copy_to(path).await }).await
+        self.perform(Operation::CopyTo, self.sqlite.copy_to(path)).await
+    }
+
+    /// Returns the bytes that this store itself takes on disk.
+    pub async fn own_size(&self) -> Result<u64> {
+        self.perform(Operation::OwnSize, async { self.sqlite.allocated_bytes() }).await
     }
 
     /// Returns some unused space to the file system. Meant to be called from time to time.
     pub async fn tidy(&self) -> Result<()> {
-        self.perform(Operation::Tidy, async { self.sqlite().tidy().await }).await
+        self.perform(Operation::Tidy, self.sqlite.tidy()).await
     }
 
     /// Verifies that the store can make a change durable.
     pub async fn check(&self) -> Result<()> {
         self.perform(Operation::Check, async {
-            if self.is_read_only() {
+            if self.sqlite.is_read_only() {
                 return self.read(|c| read_value(c, "store_id")).map(drop);
             }
             self.write(Durability::Full, |c| write_value(c, "checked", &uuid::Uuid::new_v4().to_string()))
@@ -191,18 +155,4 @@ pub(in crate::metadata) fn stored_blob(row: Row<'_>) -> sql::Result<StoredBlob> 
         damaged: row.get(3)?,
         allocated: row.get::<Option<u64>>(4)?,
     })
-}
-
-/// Reads a value from the table of keys and values.
-pub(in crate::metadata) fn read_value(c: &dyn Connection, key: &str) -> sql::Result<Option<String>> {
-    c.prepare_cached("SELECT value FROM facts WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
-}
-
-/// Writes a value into the table of keys and values.
-pub(in crate::metadata) fn write_value(c: &dyn Connection, key: &str, value: &str) -> sql::Result<()> {
-    c.prepare_cached(
-        "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-    )?
-    .execute([key, value])
-    .map(drop)
 }

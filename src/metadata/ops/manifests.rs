@@ -1,11 +1,11 @@
 //! Stores, reads and deletes manifests, tags and references.
 
 use crate::clock::Timestamp;
+use crate::metadata::image_details::{self, OwnDetails};
 use crate::metadata::ops::blobs::{read_digest, unhide_required};
-use crate::metadata::ops::details::OwnDetails;
-use crate::metadata::ops::gc::liveness::{self, Review};
+use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::references::{self, TargetSizes};
-use crate::metadata::ops::{accounting, details, ensure_repo, quotas, repo_id, tags};
+use crate::metadata::ops::{accounting, ensure_repo, quotas, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
     Change, ChangeKind, Deletion, Durability, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord,
@@ -39,7 +39,7 @@ impl Metadata {
                     .optional(),
             };
             let size = |manifest: &ManifestRecord| manifest.content.len();
-            self.caches().manifests.get_or_query(repo, reference, size, || self.read(query))
+            self.sqlite.caches.manifests.get_or_query(repo, reference, size, || self.read(query))
         })
         .await
     }
@@ -47,42 +47,38 @@ impl Metadata {
     /// Stores a manifest, or a removed one again, with its edges and tags. A manifest that returns from the
     /// trash unhides the blobs it requires.
     pub async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
-        self.perform(Operation::PutManifest, async {
-            self.write_weighed(Durability::Full, estimate_bytes(&put), move |c| {
-                let target = digest(&put.digest);
-                if let Some(tag) = tags::find_immutable_conflict(c, &put)? {
-                    return Ok(PutOutcome::Immutable(tag));
-                }
-                let repo = repo_id(c, &put.repo)?;
-                let stored = repo.map_or(Ok(None), |repo| find_stored(c, repo, &target))?;
-                if let Some(rejection) = check_targets(c, &put, repo, stored)? {
-                    return Ok(rejection);
-                }
-                if let Some(over) = over_quota(c, &put, repo, stored)? {
-                    return Ok(PutOutcome::Refused(over));
-                }
-                let now = put.change.now;
-                let repo = ensure_repo(c, &put.repo, now)?;
-                let id = store_manifest(c, repo, &target, stored, &put)?;
-                // This is a new push, so a purged holder no longer takes the manifest with it.
-                liveness::dequeue(c, Review::Orphan, repo, &target)?;
-                for tag in &put.tags {
-                    tags::point_tag(c, repo, tag.as_str(), id, &target, None, &put.change)?;
-                }
-                if put.tags.is_empty() {
-                    liveness::queue_manifest(c, id, repo, &target, now)?;
-                }
-                Ok(PutOutcome::Stored)
-            })
-            .await
-        })
-        .await
+        let put = self.write_weighed(Durability::Full, estimate_bytes(&put), move |c| {
+            let target = digest(&put.digest);
+            if let Some(tag) = tags::find_immutable_conflict(c, &put)? {
+                return Ok(PutOutcome::Immutable(tag));
+            }
+            let repo = repo_id(c, &put.repo)?;
+            let stored = repo.map_or(Ok(None), |repo| find_stored(c, repo, &target))?;
+            if let Some(rejection) = check_targets(c, &put, repo, stored)? {
+                return Ok(rejection);
+            }
+            if let Some(over) = over_quota(c, &put, repo, stored)? {
+                return Ok(PutOutcome::Refused(over));
+            }
+            let now = put.change.now;
+            let repo = ensure_repo(c, &put.repo, now)?;
+            let id = store_manifest(c, repo, &target, stored, &put)?;
+            // This is a new push, so a purged holder no longer takes the manifest with it.
+            liveness::dequeue(c, Review::Orphan, repo, &target)?;
+            for tag in &put.tags {
+                tags::point_tag(c, repo, tag.as_str(), id, &target, None, &put.change)?;
+            }
+            if put.tags.is_empty() {
+                liveness::queue_manifest(c, id, repo, &target, now)?;
+            }
+            Ok(PutOutcome::Stored)
+        });
+        self.perform(Operation::PutManifest, put).await
     }
 
     /// Returns whether the image details of this config are recorded.
     pub async fn has_config_details(&self, config: &Digest) -> Result<bool> {
-        self.perform(Operation::HasConfigDetails, async { self.read(|c| details::is_recorded(c, config)) })
-            .await
+        self.query(Operation::HasConfigDetails, |c| image_details::is_recorded(c, config)).await
     }
 
     /// Moves a manifest to the trash and removes its tags.
@@ -92,52 +88,46 @@ impl Metadata {
         wanted: &Digest,
         change: &Change,
     ) -> Result<Deletion> {
-        self.perform(Operation::DeleteManifest, async {
-            let repo = repo.clone();
-            let target = digest(wanted);
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &repo)? else {
-                    return Ok(Deletion::Unknown);
-                };
-                let Some(id) = live_id(c, repo, &target)? else {
-                    return Ok(Deletion::Unknown);
-                };
-                if let Some(holder) = liveness::live_holder(c, repo, &target, EdgeKind::Child)? {
-                    return read_digest(&holder).map(Deletion::HeldBy);
-                }
-                if let Some(tag) = tags::immutable_tag_of(c, id, &change.immutable_tags)? {
-                    return Ok(Deletion::Immutable(tag));
-                }
-                remove_manifest(c, repo, id, &target, ChangeKind::Delete, &change, None)?;
-                Ok(Deletion::Done)
-            })
-            .await
+        let repo = repo.clone();
+        let target = digest(wanted);
+        let change = change.clone();
+        self.change(Operation::DeleteManifest, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Deletion::Unknown);
+            };
+            let Some(id) = live_id(c, repo, &target)? else {
+                return Ok(Deletion::Unknown);
+            };
+            if let Some(holder) = liveness::live_holder(c, repo, &target, EdgeKind::Child)? {
+                return read_digest(&holder).map(Deletion::HeldBy);
+            }
+            if let Some(tag) = tags::immutable_tag_of(c, id, &change.immutable_tags)? {
+                return Ok(Deletion::Immutable(tag));
+            }
+            remove_manifest(c, repo, id, &target, ChangeKind::Delete, &change, None)?;
+            Ok(Deletion::Done)
         })
         .await
     }
 
     /// Removes a tag and leaves its manifest.
     pub async fn delete_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<Deletion> {
-        self.perform(Operation::DeleteTag, async {
-            let repo = repo.clone();
-            let tag = tag.clone();
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &repo)? else {
-                    return Ok(Deletion::Unknown);
-                };
-                let Some(found) = tags::find(c, repo, tag.as_str())? else {
-                    return Ok(Deletion::Unknown);
-                };
-                if change.immutable_tags.contains(&tag) {
-                    return Ok(Deletion::Immutable(tag));
-                }
-                tags::remove_tag(c, repo, tag.as_str(), &found.digest, ChangeKind::Delete, &change)?;
-                liveness::queue_manifest(c, found.manifest, repo, &found.digest, change.now)?;
-                Ok(Deletion::Done)
-            })
-            .await
+        let repo = repo.clone();
+        let tag = tag.clone();
+        let change = change.clone();
+        self.change(Operation::DeleteTag, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Deletion::Unknown);
+            };
+            let Some(found) = tags::find(c, repo, tag.as_str())? else {
+                return Ok(Deletion::Unknown);
+            };
+            if change.immutable_tags.contains(&tag) {
+                return Ok(Deletion::Immutable(tag));
+            }
+            tags::remove_tag(c, repo, tag.as_str(), &found.digest, ChangeKind::Delete, &change)?;
+            liveness::queue_manifest(c, found.manifest, repo, &found.digest, change.now)?;
+            Ok(Deletion::Done)
         })
         .await
     }
@@ -145,17 +135,15 @@ impl Metadata {
     /// Returns up to `limit` tags of `repo` after `after`, in byte order. `None` if the repository does not
     /// exist.
     pub async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>> {
-        self.perform(Operation::Tags, async {
-            self.read(|c| {
-                let Some(repo) = repo_id(c, repo)? else {
-                    return Ok(None);
-                };
-                let mut query = c.prepare_cached(
-                    "SELECT name FROM tags WHERE repo = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
-                )?;
-                let rows = query.query_map(params![repo, after.unwrap_or(""), limit], |row| row.get(0))?;
-                rows.collect::<sql::Result<_>>().map(Some)
-            })
+        self.query(Operation::Tags, |c| {
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(None);
+            };
+            let mut query = c.prepare_cached(
+                "SELECT name FROM tags WHERE repo = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+            )?;
+            let rows = query.query_map(params![repo, after.unwrap_or(""), limit], |row| row.get(0))?;
+            rows.collect::<sql::Result<_>>().map(Some)
         })
         .await
     }
@@ -170,16 +158,14 @@ impl Metadata {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<ReferrerRecord>> {
-        self.perform(Operation::Referrers, async {
-            self.read(|c| {
-                let Some(repo) = repo_id(c, repo)? else {
-                    return Ok(Vec::new());
-                };
-                let mut query = c.prepare_cached(REFERRERS)?;
-                let after = after.map(digest).unwrap_or_default();
-                let values = params![repo, digest(subject), after, artifact_type, limit];
-                limit_bytes(query.query_map(values, referrer_record)?)
-            })
+        self.query(Operation::Referrers, |c| {
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(Vec::new());
+            };
+            let mut query = c.prepare_cached(REFERRERS)?;
+            let after = after.map(digest).unwrap_or_default();
+            let values = params![repo, digest(subject), after, artifact_type, limit];
+            limit_bytes(query.query_map(values, referrer_record)?)
         })
         .await
     }
@@ -187,42 +173,36 @@ impl Metadata {
     /// Returns up to `limit` repositories with a live manifest after `after`, in byte order. Reads no other
     /// repositories.
     pub async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Vec<RepoName>> {
-        self.perform(Operation::Repositories, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT name FROM repositories WHERE name > ?1 AND live > 0 ORDER BY name LIMIT ?2",
-                )?;
-                let rows = query.query_map(params![after.unwrap_or(""), limit], |row| row.get(0))?;
-                rows.collect()
-            })
+        self.query(Operation::Repositories, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT name FROM repositories WHERE name > ?1 AND live > 0 ORDER BY name LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after.unwrap_or(""), limit], |row| row.get(0))?;
+            rows.collect()
         })
         .await
     }
 
     /// Returns whether a repository of this name has ever been pushed to.
     pub async fn repository_exists(&self, repo: &RepoName) -> Result<bool> {
-        self.perform(Operation::RepositoryExists, async { self.read(|c| Ok(repo_id(c, repo)?.is_some())) })
-            .await
+        self.query(Operation::RepositoryExists, |c| Ok(repo_id(c, repo)?.is_some())).await
     }
 
     /// Records, lazily, when manifests were last pulled.
     pub async fn record_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
-        self.perform(Operation::RecordPulls, async {
-            self.write(Durability::Lazy, move |c| {
-                let mut update = c.prepare_cached(
-                    "UPDATE manifests SET pulled_at = ?3
-                     WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3
-                     RETURNING repo",
-                )?;
-                for (repo, pulled, at) in pulls {
-                    let values = params![repo.as_str(), digest(&pulled), at];
-                    if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
-                        accounting::record_pull(c, repo, at)?;
-                    }
+        self.change(Operation::RecordPulls, Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE manifests SET pulled_at = ?3
+                 WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3
+                 RETURNING repo",
+            )?;
+            for (repo, pulled, at) in pulls {
+                let values = params![repo.as_str(), digest(&pulled), at];
+                if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
+                    accounting::record_pull(c, repo, at)?;
                 }
-                Ok(())
-            })
-            .await
+            }
+            Ok(())
         })
         .await
     }

@@ -1,8 +1,8 @@
 //! Pins: manifests that retention policies keep although nothing else holds them.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness::{self, Review};
-use crate::metadata::ops::maintenance::{read_value, write_value};
+use crate::metadata::facts::{read_value, write_value};
+use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::repo_id;
 use crate::metadata::sql::{Connection, OptionalExtension, digest, params};
 use crate::metadata::{Durability, EvaluationRecord, Metadata, Operation, Pin, Result, sql};
@@ -51,24 +51,22 @@ impl Metadata {
 
     /// Returns why a manifest is pinned, if it is.
     pub async fn pin(&self, repo: &RepoName, wanted: &Digest) -> Result<Option<String>> {
-        self.perform(Operation::Pin, async {
-            self.read(|c| {
-                let Some(repo) = repo_id(c, repo)? else {
-                    return Ok(None);
-                };
-                c.prepare_cached("SELECT reason FROM pins WHERE repo = ?1 AND digest = ?2")?
-                    .query_row(params![repo, digest(wanted)], |row| row.get(0))
-                    .optional()
-            })
+        self.query(Operation::Pin, |c| {
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(None);
+            };
+            c.prepare_cached("SELECT reason FROM pins WHERE repo = ?1 AND digest = ?2")?
+                .query_row(params![repo, digest(wanted)], |row| row.get(0))
+                .optional()
         })
         .await
     }
 
     /// Records, lazily, that policies were evaluated for all repositories.
     pub async fn record_evaluation(&self, evaluation: &EvaluationRecord) -> Result<()> {
-        self.perform(Operation::RecordEvaluation, async {
-            let text = format!("{} {}", evaluation.at.0, evaluation.policies);
-            self.write_behind(Durability::Lazy, move |c| write_value(c, LAST_EVALUATION_KEY, &text)).await
+        let text = format!("{} {}", evaluation.at.0, evaluation.policies);
+        self.change_behind(Operation::RecordEvaluation, Durability::Lazy, move |c| {
+            write_value(c, LAST_EVALUATION_KEY, &text)
         })
         .await
     }

@@ -1,11 +1,9 @@
 //! Quotas. `accounting.rs` keeps the usage of each quota current, so that checking a quota only reads its row.
 
-use crate::metadata::ops::gc::relief::{Candidates, Limits};
 use crate::metadata::ops::repo_id;
-use crate::metadata::sql::{Connection, Row, digest, params};
+use crate::metadata::sql::{self, Connection, Row, digest, params};
 use crate::metadata::{
-    CollectionRules, Durability, Growth, Metadata, Operation, OverQuota, Quota, QuotaUse, Reclaimed, Result,
-    Scope, Target, sql,
+    Durability, Growth, Metadata, Operation, OverQuota, Quota, QuotaUse, Result, Scope, Target,
 };
 use crate::oci::RepoName;
 
@@ -30,20 +28,18 @@ impl Metadata {
 
     /// Returns the quotas that apply to `repo`, or all quotas for `None`, with their usage.
     pub async fn quotas(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>> {
-        self.perform(Operation::Quotas, async {
-            self.read(|c| match repo {
-                Some(repo) => list_for(c, repo),
-                None => list_all(c),
-            })
+        self.query(Operation::Quotas, |c| match repo {
+            Some(repo) => list_for(c, repo),
+            None => list_all(c),
         })
         .await
     }
 
     /// Returns the usage of these quotas, whether they are in force or not. Reads every repository of each.
     pub async fn measure_quotas(&self, quotas: &[Quota]) -> Result<Vec<QuotaUse>> {
-        self.perform(Operation::MeasureQuotas, async {
-            let quotas = quotas.to_vec();
-            self.read_blocking(move |c| quotas.into_iter().map(|quota| measure(c, quota)).collect()).await
+        let quotas = quotas.to_vec();
+        self.query_blocking(Operation::MeasureQuotas, move |c| {
+            quotas.into_iter().map(|quota| measure(c, quota)).collect()
         })
         .await
     }
@@ -51,40 +47,14 @@ impl Metadata {
     /// Returns whether `repo` has this manifest in any state, or a link to this blob. Storing it again then
     /// adds nothing.
     pub async fn is_counted(&self, repo: &RepoName, target: Target<'_>) -> Result<bool> {
-        self.perform(Operation::IsCounted, async {
-            self.read(|c| match target {
-                Target::Blob(wanted) => is_linked(c, repo, &digest(wanted)),
-                Target::Manifest(wanted) => c
-                    .prepare_cached(
-                        "SELECT 1 FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
-                         WHERE r.name = ?1",
-                    )?
-                    .exists(params![repo.as_str(), digest(wanted)]),
-            })
-        })
-        .await
-    }
-
-    /// Removes collectable content of the repositories of `scope` ahead of the regular collection: up to
-    /// `trash` manifests of the trash, oldest first, manifests that are being purged, and unreferenced links
-    /// and manifests whose leases have ended by `rules`. With `trash` above 0 also deleted blobs. Removes about
-    /// `rows` rows.
-    pub async fn reclaim_now(
-        &self,
-        scope: &Scope,
-        rules: &CollectionRules,
-        trash: usize,
-        rows: usize,
-    ) -> Result<Reclaimed> {
-        self.perform(Operation::ReclaimNow, async {
-            let scope = scope.clone();
-            let rules = *rules;
-            let limits = Limits { trash, rows };
-            let found = self.read_blocking(move |c| Candidates::find(c, &scope, &rules, limits)).await?;
-            if found.is_empty() {
-                return Ok(Reclaimed::default());
-            }
-            self.write(Durability::Full, move |c| found.remove(c, &rules, rows)).await
+        self.query(Operation::IsCounted, |c| match target {
+            Target::Blob(wanted) => is_linked(c, repo, &digest(wanted)),
+            Target::Manifest(wanted) => c
+                .prepare_cached(
+                    "SELECT 1 FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
+                     WHERE r.name = ?1",
+                )?
+                .exists(params![repo.as_str(), digest(wanted)]),
         })
         .await
     }

@@ -20,14 +20,11 @@ impl Metadata {
         to: &RepoName,
         change: &Change,
     ) -> Result<Renaming> {
-        self.perform(Operation::RenameRepository, async {
-            let from = from.clone();
-            let to = to.clone();
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                Ok(quotas::within(c, |c| rename(c, &from, &to, &change))?.unwrap_or_else(Renaming::Refused))
-            })
-            .await
+        let from = from.clone();
+        let to = to.clone();
+        let change = change.clone();
+        self.change(Operation::RenameRepository, Durability::Full, move |c| {
+            Ok(quotas::within(c, |c| rename(c, &from, &to, &change))?.unwrap_or_else(Renaming::Refused))
         })
         .await
     }
@@ -35,20 +32,17 @@ impl Metadata {
     /// Starts moving every manifest of a repository to the trash. Content pushed from now on stays. Returns
     /// `None` if the repository is empty. Continues a deletion that was started already.
     pub async fn start_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>> {
-        self.perform(Operation::StartDeletion, async {
-            let name = repo.clone();
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &name)? else {
-                    return Ok(None);
-                };
-                let work = match deletion::find(c, repo)? {
-                    Some(work) if work.is_deletion() => return Ok(Some(work.to_record(name))),
-                    _ => deletion::start_deletion(c, repo, &change)?,
-                };
-                work.map(|work| record_start(c, work.to_record(name), change)).transpose()
-            })
-            .await
+        let name = repo.clone();
+        let change = change.clone();
+        self.change(Operation::StartDeletion, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &name)? else {
+                return Ok(None);
+            };
+            let work = match deletion::find(c, repo)? {
+                Some(work) if work.is_deletion() => return Ok(Some(work.to_record(name))),
+                _ => deletion::start_deletion(c, repo, &change)?,
+            };
+            work.map(|work| record_start(c, work.to_record(name), change)).transpose()
         })
         .await
     }
@@ -61,28 +55,25 @@ impl Metadata {
         removal: Option<i64>,
         change: &Change,
     ) -> Result<Option<RepositoryWork>> {
-        self.perform(Operation::StartRestoration, async {
-            let name = repo.clone();
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &name)? else {
-                    return Ok(None);
-                };
-                let work = match deletion::find(c, repo)? {
-                    Some(work) if !work.is_deletion() => return Ok(Some(work.to_record(name))),
-                    // A deletion that is under way ends, even if it has not removed anything yet.
-                    deletion => deletion::start_restoration(c, repo, removal, deletion.is_some(), &change)?,
-                };
-                work.map(|work| record_start(c, work.to_record(name), change)).transpose()
-            })
-            .await
+        let name = repo.clone();
+        let change = change.clone();
+        self.change(Operation::StartRestoration, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &name)? else {
+                return Ok(None);
+            };
+            let work = match deletion::find(c, repo)? {
+                Some(work) if !work.is_deletion() => return Ok(Some(work.to_record(name))),
+                // A deletion that is under way ends, even if it has not removed anything yet.
+                deletion => deletion::start_restoration(c, repo, removal, deletion.is_some(), &change)?,
+            };
+            work.map(|work| record_start(c, work.to_record(name), change)).transpose()
         })
         .await
     }
 
     /// Returns up to `limit` repositories that are being deleted or restored.
     pub async fn repository_work(&self, limit: usize) -> Result<Vec<RepositoryWork>> {
-        self.perform(Operation::RepositoryWork, async { self.read(|c| deletion::list(c, limit)) }).await
+        self.query(Operation::RepositoryWork, |c| deletion::list(c, limit)).await
     }
 
     /// Runs the next step, of about `limit` manifests. Returns `None` if the repository is not being deleted or
@@ -93,19 +84,16 @@ impl Metadata {
         limit: usize,
         change: &Change,
     ) -> Result<Option<RepositoryStep>> {
-        self.perform(Operation::AdvanceRepository, async {
-            let name = repo.clone();
-            let change = change.clone();
-            self.write_behind(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &name)? else {
-                    return Ok(None);
-                };
-                let Some(work) = deletion::find(c, repo)? else {
-                    return Ok(None);
-                };
-                deletion::advance(c, work, name, limit, &change).map(Some)
-            })
-            .await
+        let name = repo.clone();
+        let change = change.clone();
+        self.change_behind(Operation::AdvanceRepository, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &name)? else {
+                return Ok(None);
+            };
+            let Some(work) = deletion::find(c, repo)? else {
+                return Ok(None);
+            };
+            deletion::advance(c, work, name, limit, &change).map(Some)
         })
         .await
     }

@@ -1,10 +1,7 @@
 //! Records which run of the server or of a command used the database last. This reveals a lost or replaced database.
 
-use crate::metadata::ops::maintenance::{read_value, write_value};
+use crate::metadata::facts::{RUN_KEY, read_value, write_value};
 use crate::metadata::{Durability, Metadata, Result};
-
-/// Key of the id of the last run.
-pub(in crate::metadata) const RUN_KEY: &str = "run";
 
 /// Key that keeps a registry closed after it has lost its accounts.
 const STAYS_CLOSED_KEY: &str = "stays_closed";

@@ -1,7 +1,7 @@
 //! Sets and removes tags, and records each change in their history.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
+use crate::metadata::ops::liveness;
 use crate::metadata::ops::{accounting, repo_id};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, digest, params};
 use crate::metadata::{Change, ChangeKind, ImmutableTags, PutManifest, sql};

@@ -20,39 +20,34 @@ impl Metadata {
         with: Algorithm,
         now: Timestamp,
     ) -> Result<UploadCreation> {
-        self.perform(Operation::CreateUpload, async {
-            let repo = repo.clone();
-            self.write(Durability::Lazy, move |c| {
-                if quotas::has_any(c)?
-                    && let Some(over) = quotas::check(c, &repo, Growth::default())?
-                {
-                    return Ok(UploadCreation::Refused(over));
-                }
-                let repo = ensure_repo(c, &repo, now)?;
-                let mut insert = c.prepare_cached(
-                    "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
-                )?;
-                insert.execute(params![id, repo, algorithm(with), now])?;
-                accounting::change_uploads(c, 1)?;
-                Ok(UploadCreation::Created)
-            })
-            .await
+        let repo = repo.clone();
+        self.change(Operation::CreateUpload, Durability::Lazy, move |c| {
+            if quotas::has_any(c)?
+                && let Some(over) = quotas::check(c, &repo, Growth::default())?
+            {
+                return Ok(UploadCreation::Refused(over));
+            }
+            let repo = ensure_repo(c, &repo, now)?;
+            let mut insert = c.prepare_cached(
+                "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+            )?;
+            insert.execute(params![id, repo, algorithm(with), now])?;
+            accounting::change_uploads(c, 1)?;
+            Ok(UploadCreation::Created)
         })
         .await
     }
 
     /// Returns an upload of `repo`.
     pub async fn upload(&self, repo: &RepoName, id: UploadId) -> Result<Option<UploadRecord>> {
-        self.perform(Operation::Upload, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT u.id, u.algorithm, u.offset, u.hash_state, u.touched_at, u.intent_digest,
-                            u.intent_generation
-                     FROM repositories r JOIN uploads u ON u.repo = r.id
-                     WHERE r.name = ?1 AND u.id = ?2",
-                )?;
-                query.query_row(params![repo.as_str(), id], upload_record).optional()
-            })
+        self.query(Operation::Upload, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT u.id, u.algorithm, u.offset, u.hash_state, u.touched_at, u.intent_digest,
+                        u.intent_generation
+                 FROM repositories r JOIN uploads u ON u.repo = r.id
+                 WHERE r.name = ?1 AND u.id = ?2",
+            )?;
+            query.query_row(params![repo.as_str(), id], upload_record).optional()
         })
         .await
     }
@@ -60,32 +55,27 @@ impl Metadata {
     /// Records that the bytes up to `offset` are durable, and their hash state. Returns `false` if the upload
     /// no longer exists.
     pub async fn record_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
-        self.perform(Operation::RecordProgress, async {
-            self.write(Durability::Full, move |c| {
-                let mut update = c.prepare_cached(
-                    r#"UPDATE uploads SET "offset" = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1"#,
-                )?;
-                let changed = update.execute(params![id, progress.offset, progress.hash_state, now])?;
-                Ok(changed == 1)
-            })
-            .await
+        self.change(Operation::RecordProgress, Durability::Full, move |c| {
+            let mut update = c.prepare_cached(
+                r#"UPDATE uploads SET "offset" = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1"#,
+            )?;
+            let changed = update.execute(params![id, progress.offset, progress.hash_state, now])?;
+            Ok(changed == 1)
         })
         .await
     }
 
     /// Returns the repository of an upload, and how many of its bytes are recorded.
     pub async fn upload_status(&self, id: UploadId) -> Result<Option<UploadStatus>> {
-        self.perform(Operation::UploadStatus, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT r.name, u.offset FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
-                )?;
-                let place = query.query_row([id], |row| {
-                    let repo = row.get(0)?;
-                    Ok(UploadStatus { repo, offset: row.get::<u64>(1)? })
-                });
-                place.optional()
-            })
+        self.query(Operation::UploadStatus, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT r.name, u.offset FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
+            )?;
+            let place = query.query_row([id], |row| {
+                let repo = row.get(0)?;
+                Ok(UploadStatus { repo, offset: row.get::<u64>(1)? })
+            });
+            place.optional()
         })
         .await
     }
@@ -95,39 +85,33 @@ impl Metadata {
     /// earlier intent that is replaced becomes a pending deletion. Returns `false` if the upload no longer
     /// exists.
     pub async fn record_intent(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
-        self.perform(Operation::RecordIntent, async {
-            let target = digest(&intent.digest);
-            let generation = intent.generation;
-            self.write(Durability::Full, move |c| {
-                // The blob of an earlier intent may exist although nothing else refers to it.
-                blobs::doom_selected(
-                    c,
-                    "INSERT INTO doomed (generation, digest, size, allocated)
-                     SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
-                     WHERE id = ?1 AND intent_generation <> ?2
-                     ON CONFLICT DO NOTHING RETURNING size, allocated",
-                    params![id, generation],
-                )?;
-                let mut update = c.prepare_cached(
-                    "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
-                )?;
-                Ok(update.execute(params![id, target, generation])? == 1)
-            })
-            .await
+        let target = digest(&intent.digest);
+        let generation = intent.generation;
+        self.change(Operation::RecordIntent, Durability::Full, move |c| {
+            // The blob of an earlier intent may exist although nothing else refers to it.
+            blobs::doom_selected(
+                c,
+                "INSERT INTO doomed (generation, digest, size, allocated)
+                 SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
+                 WHERE id = ?1 AND intent_generation <> ?2
+                 ON CONFLICT DO NOTHING RETURNING size, allocated",
+                params![id, generation],
+            )?;
+            let mut update = c.prepare_cached(
+                "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
+            )?;
+            Ok(update.execute(params![id, target, generation])? == 1)
         })
         .await
     }
 
     /// Removes an intent after its content was staged again, or was found never to have been published.
     pub async fn forget_intent(&self, id: UploadId) -> Result<()> {
-        self.perform(Operation::ForgetIntent, async {
-            self.write(Durability::Full, move |c| {
-                let mut update = c.prepare_cached(
-                    "UPDATE uploads SET intent_digest = NULL, intent_generation = NULL WHERE id = ?1",
-                )?;
-                update.execute([id]).map(drop)
-            })
-            .await
+        self.change(Operation::ForgetIntent, Durability::Full, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE uploads SET intent_digest = NULL, intent_generation = NULL WHERE id = ?1",
+            )?;
+            update.execute([id]).map(drop)
         })
         .await
     }
@@ -143,22 +127,19 @@ impl Metadata {
         size: BlobSize,
         end: UploadEnd,
     ) -> Result<Commit> {
-        self.perform(Operation::CommitUpload, async {
-            let key = key.clone();
-            self.write(Durability::Full, move |c| {
-                let target = digest(&key.digest);
-                if let Some(over) = over_quota(c, id, &target, size)? {
-                    return Ok(Commit::Refused(over));
-                }
-                let Some(repo) = end_upload(c, id, None, end)? else {
-                    return Ok(Commit::Unknown);
-                };
-                record_repair(c, repo, &key.digest, &target, end.now)?;
-                replace_generation(c, &target, &key, size)?;
-                blobs::link(c, repo, &target, end.now)?;
-                Ok(Commit::Done)
-            })
-            .await
+        let key = key.clone();
+        self.change(Operation::CommitUpload, Durability::Full, move |c| {
+            let target = digest(&key.digest);
+            if let Some(over) = over_quota(c, id, &target, size)? {
+                return Ok(Commit::Refused(over));
+            }
+            let Some(repo) = end_upload(c, id, None, end)? else {
+                return Ok(Commit::Unknown);
+            };
+            record_repair(c, repo, &key.digest, &target, end.now)?;
+            replace_generation(c, &target, &key, size)?;
+            blobs::link(c, repo, &target, end.now)?;
+            Ok(Commit::Done)
         })
         .await
     }
@@ -171,50 +152,42 @@ impl Metadata {
         idle_since: Option<Timestamp>,
         end: UploadEnd,
     ) -> Result<bool> {
-        self.perform(Operation::CancelUpload, async {
-            self.write(Durability::Lazy, move |c| {
-                // Content that was already moved to its intended place must not be left without a reference.
-                blobs::doom_selected(
-                    c,
-                    "INSERT INTO doomed (generation, digest, size, allocated)
-                     SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
-                     WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)
-                     ON CONFLICT DO NOTHING RETURNING size, allocated",
-                    params![id, idle_since],
-                )?;
-                Ok(end_upload(c, id, idle_since, end)?.is_some())
-            })
-            .await
+        self.change(Operation::CancelUpload, Durability::Lazy, move |c| {
+            // Content that was already moved to its intended place must not be left without a reference.
+            blobs::doom_selected(
+                c,
+                "INSERT INTO doomed (generation, digest, size, allocated)
+                 SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
+                 WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)
+                 ON CONFLICT DO NOTHING RETURNING size, allocated",
+                params![id, idle_since],
+            )?;
+            Ok(end_upload(c, id, idle_since, end)?.is_some())
         })
         .await
     }
 
     /// Returns up to `limit` uploads without activity since `idle_since`.
     pub async fn idle_uploads(&self, idle_since: Timestamp, limit: usize) -> Result<Vec<UploadId>> {
-        self.perform(Operation::IdleUploads, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT id FROM uploads WHERE touched_at <= ?1 ORDER BY touched_at LIMIT ?2",
-                )?;
-                query.query_map(params![idle_since, limit], |row| row.get(0))?.collect()
-            })
+        self.query(Operation::IdleUploads, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT id FROM uploads WHERE touched_at <= ?1 ORDER BY touched_at LIMIT ?2",
+            )?;
+            query.query_map(params![idle_since, limit], |row| row.get(0))?.collect()
         })
         .await
     }
 
     /// Returns every upload that has an intent.
     pub async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
-        self.perform(Operation::IntendedUploads, async {
-            self.read_blocking(|c| {
-                let mut query = c.prepare_cached(
-                    "SELECT id, intent_digest, intent_generation FROM uploads WHERE intent_digest IS NOT NULL",
-                )?;
-                let rows = query.query_map([], |row| {
-                    Ok((row.get(0)?, BlobKey { digest: row.get::<SqlDigest>(1)?.0, generation: row.get(2)? }))
-                })?;
-                rows.collect()
-            })
-            .await
+        self.query_blocking(Operation::IntendedUploads, |c| {
+            let mut query = c.prepare_cached(
+                "SELECT id, intent_digest, intent_generation FROM uploads WHERE intent_digest IS NOT NULL",
+            )?;
+            let rows = query.query_map([], |row| {
+                Ok((row.get(0)?, BlobKey { digest: row.get::<SqlDigest>(1)?.0, generation: row.get(2)? }))
+            })?;
+            rows.collect()
         })
         .await
     }

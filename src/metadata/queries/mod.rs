@@ -1,6 +1,5 @@
 //! Reads that need more than one row: lists, usage, reasons, snapshots.
 
-pub(in crate::metadata) mod accounting;
 pub(in crate::metadata) mod listings;
 pub(in crate::metadata) mod reclaimable;
 pub(in crate::metadata) mod snapshots;

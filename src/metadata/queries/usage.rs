@@ -1,11 +1,63 @@
-//! Reports of the space used. They run on the blocking pool and read more rows than a request may; the trait's methods
-//! document the cost.
+//! Reports of the space used, from the sums that `ops/accounting.rs` keeps. They run on the blocking pool and read more
+//! rows than a request may; each method documents the cost.
 
 use std::collections::HashSet;
 
-use crate::metadata::sql::{Connection, Row, SqlDigest, params};
-use crate::metadata::{BigBlob, ColdTag, PrefixUsage, RepoUsage, Scope, Usage, UsageDay, sql};
-use crate::oci::RepoName;
+use crate::metadata::sql::{self, Connection, Row, SqlDigest, digest, params};
+use crate::metadata::{
+    BigBlob, ColdTag, Metadata, Operation, PrefixUsage, RepoUsage, Result, Scope, Usage, UsageDay,
+};
+use crate::oci::{Digest, RepoName};
+
+impl Metadata {
+    /// Returns what the repositories of `scope` use together. For a prefix it reads every blob of the store.
+    pub async fn usage(&self, scope: &Scope) -> Result<Usage> {
+        let scope = scope.clone();
+        self.query_blocking(Operation::Usage, move |c| usage(c, &scope)).await
+    }
+
+    /// Returns the `limit` repositories of `scope` that use the most space, largest first. Reads every
+    /// repository of the scope.
+    pub async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>> {
+        let scope = scope.clone();
+        self.query_blocking(Operation::BiggestRepositories, move |c| biggest_repositories(c, &scope, limit))
+            .await
+    }
+
+    /// Returns the `limit` first name segments whose repositories use the most space, largest first, then the
+    /// sum of all others, if any. Reads every repository, and nothing else.
+    pub async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
+        self.query_blocking(Operation::BiggestPrefixes, move |c| biggest_prefixes(c, limit)).await
+    }
+
+    /// Returns the `limit` largest blobs linked by repositories of `scope`, largest first. Reads every link of
+    /// the scope, or every blob.
+    pub async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>> {
+        let scope = scope.clone();
+        self.query_blocking(Operation::BiggestBlobs, move |c| biggest_blobs(c, &scope, limit)).await
+    }
+
+    /// Returns the `limit` tags of `scope` that have not been pulled for the longest time. Tags that were never
+    /// pulled come first. Reads every tag of the scope.
+    pub async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {
+        let scope = scope.clone();
+        self.query_blocking(Operation::ColdestTags, move |c| coldest_tags(c, &scope, limit)).await
+    }
+
+    /// Returns the first `limit` repositories that have a manifest, in any state. Reads every repository.
+    pub async fn manifest_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        let wanted = digest(wanted);
+        self.query_blocking(Operation::ManifestRepositories, move |c| {
+            manifest_repositories(c, &wanted, limit)
+        })
+        .await
+    }
+
+    /// Returns the last `limit` recorded days, oldest first.
+    pub async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {
+        self.query_blocking(Operation::Days, move |c| days(c, limit)).await
+    }
+}
 
 /// Returns the bounds of the names in a scope: the first inclusive, the second exclusive. `0` follows the slash.
 pub(in crate::metadata) fn bounds(scope: &Scope) -> (String, String) {
@@ -16,7 +68,7 @@ pub(in crate::metadata) fn bounds(scope: &Scope) -> (String, String) {
     }
 }
 
-pub(in crate::metadata) fn usage(c: &dyn Connection, scope: &Scope) -> sql::Result<Usage> {
+fn usage(c: &dyn Connection, scope: &Scope) -> sql::Result<Usage> {
     let (from, to) = bounds(scope);
     let mut query = c.prepare_cached(
         "SELECT count(*), coalesce(sum(tags), 0), coalesce(sum(manifests), 0), coalesce(sum(blobs), 0),
@@ -90,11 +142,7 @@ pub(in crate::metadata) fn repositories(c: &dyn Connection, scope: &Scope) -> sq
     query.query_map([from, to], |row| row.get(0))?.collect()
 }
 
-pub(in crate::metadata) fn biggest_repositories(
-    c: &dyn Connection,
-    scope: &Scope,
-    limit: usize,
-) -> sql::Result<Vec<RepoUsage>> {
+fn biggest_repositories(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<Vec<RepoUsage>> {
     let (from, to) = bounds(scope);
     let mut query = c.prepare_cached(
         "SELECT name, tags, manifests, blobs, bytes, allocated, own_allocated FROM repositories
@@ -116,10 +164,7 @@ pub(in crate::metadata) fn biggest_repositories(
     rows.collect()
 }
 
-pub(in crate::metadata) fn biggest_prefixes(
-    c: &dyn Connection,
-    limit: usize,
-) -> sql::Result<Vec<PrefixUsage>> {
+fn biggest_prefixes(c: &dyn Connection, limit: usize) -> sql::Result<Vec<PrefixUsage>> {
     // The order of names does not help: there `team-a` lies between `team` and `team/app`. No function that both engines
     // have finds a slash, so that the characters before it are trimmed.
     let mut query = c.prepare_cached(
@@ -159,11 +204,7 @@ fn add_prefix(all: &mut PrefixUsage, one: &PrefixUsage) {
 
 /// Finds the repositories that have a manifest by looking into each repository: an index by digest alone would cost
 /// every push more than this query costs.
-pub(in crate::metadata) fn manifest_repositories(
-    c: &dyn Connection,
-    wanted: &[u8],
-    limit: usize,
-) -> sql::Result<Vec<RepoName>> {
+fn manifest_repositories(c: &dyn Connection, wanted: &[u8], limit: usize) -> sql::Result<Vec<RepoName>> {
     let mut query = c.prepare_cached(
         "SELECT r.name FROM repositories r CROSS JOIN manifests m WHERE m.repo = r.id AND m.digest = ?1
          ORDER BY r.name LIMIT ?2",
@@ -172,11 +213,7 @@ pub(in crate::metadata) fn manifest_repositories(
     rows.collect()
 }
 
-pub(in crate::metadata) fn biggest_blobs(
-    c: &dyn Connection,
-    scope: &Scope,
-    limit: usize,
-) -> sql::Result<Vec<BigBlob>> {
+fn biggest_blobs(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<Vec<BigBlob>> {
     let blob = |row: Row<'_>| {
         Ok(BigBlob {
             digest: row.get::<SqlDigest>(0)?.0,
@@ -201,11 +238,7 @@ pub(in crate::metadata) fn biggest_blobs(
     query.query_map(params![from, to, limit], blob)?.collect()
 }
 
-pub(in crate::metadata) fn coldest_tags(
-    c: &dyn Connection,
-    scope: &Scope,
-    limit: usize,
-) -> sql::Result<Vec<ColdTag>> {
+fn coldest_tags(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<Vec<ColdTag>> {
     let (from, to) = bounds(scope);
     let mut query = c.prepare_cached(
         "SELECT r.name, t.name, nullif(m.pulled_at, 0), t.updated_at
@@ -218,7 +251,7 @@ pub(in crate::metadata) fn coldest_tags(
     rows.collect()
 }
 
-pub(in crate::metadata) fn days(c: &dyn Connection, limit: usize) -> sql::Result<Vec<UsageDay>> {
+fn days(c: &dyn Connection, limit: usize) -> sql::Result<Vec<UsageDay>> {
     let mut query = c.prepare_cached(
         "SELECT day, blobs, bytes, allocated, manifests FROM usage_days ORDER BY day DESC LIMIT ?1",
     )?;

@@ -2,21 +2,61 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::read_digest;
-use crate::metadata::ops::gc::liveness::{self, Review};
+use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::repo_id;
 use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
 use crate::metadata::queries::reclaimable::summary::next_review;
-use crate::metadata::sql::{Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
+use crate::metadata::sql::{
+    self, Connection, OptionalExtension, Params, Row, Snapshot, SqlDigest, digest, params,
+};
 use crate::metadata::{
-    BlobWhy, CollectionRules, Holder, Lease, LinkWhy, ManifestState, ManifestWhy, Sample, sql,
+    BlobWhy, CollectionRules, Holder, Lease, LinkWhy, ManifestState, ManifestWhy, Metadata, Operation,
+    Result, Sample,
 };
 use crate::oci::{Digest, Reference, RepoName};
 
+impl Metadata {
+    /// Returns what keeps a manifest alive, with up to `limit` names for each reason.
+    pub async fn why_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<ManifestWhy>> {
+        let repo = repo.clone();
+        let reference = reference.clone();
+        let options = WhyOptions { rules: *rules, limit };
+        self.query_blocking(Operation::WhyManifest, move |c| {
+            let _snapshot = Snapshot::begin(c)?;
+            manifest(c, &repo, &reference, options)
+        })
+        .await
+    }
+
+    /// Returns what keeps a blob alive: up to `limit` repositories that link it, with up to `limit` manifests
+    /// in each.
+    pub async fn why_blob(
+        &self,
+        wanted: &Digest,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<BlobWhy>> {
+        let wanted = wanted.clone();
+        let options = WhyOptions { rules: *rules, limit };
+        self.query_blocking(Operation::WhyBlob, move |c| {
+            let _snapshot = Snapshot::begin(c)?;
+            blob(c, &wanted, options)
+        })
+        .await
+    }
+}
+
 /// The rules to apply, and how many holders to name.
 #[derive(Clone, Copy)]
-pub(in crate::metadata) struct WhyOptions {
-    pub(in crate::metadata) rules: CollectionRules,
-    pub(in crate::metadata) limit: usize,
+struct WhyOptions {
+    rules: CollectionRules,
+    limit: usize,
 }
 
 struct Found {
@@ -27,7 +67,7 @@ struct Found {
     pulled_at: Option<Timestamp>,
 }
 
-pub(in crate::metadata) fn manifest(
+fn manifest(
     c: &dyn Connection,
     repo: &RepoName,
     reference: &Reference,
@@ -88,11 +128,7 @@ fn find(
     .optional()
 }
 
-pub(in crate::metadata) fn blob(
-    c: &dyn Connection,
-    wanted: &Digest,
-    options: WhyOptions,
-) -> sql::Result<Option<BlobWhy>> {
+fn blob(c: &dyn Connection, wanted: &Digest, options: WhyOptions) -> sql::Result<Option<BlobWhy>> {
     let target = digest(wanted);
     let mut query =
         c.prepare_cached("SELECT size, allocated, damaged, links FROM blobs WHERE digest = ?1")?;

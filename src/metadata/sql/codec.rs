@@ -64,104 +64,50 @@ impl FromSql for Timestamp {
     }
 }
 
-fn read_16_bytes(value: ValueRef<'_>) -> Decoded<[u8; 16]> {
-    value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)
-}
-
-impl ToSql for Generation {
-    fn to_sql(&self) -> Value<'_> {
-        Value::Blob(self.as_bytes().as_slice().into())
-    }
-}
-
-impl FromSql for Generation {
-    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
-        read_16_bytes(value).map(Self::from_bytes)
-    }
-}
-
-impl ToSql for UploadId {
-    fn to_sql(&self) -> Value<'_> {
-        Value::Blob(self.as_bytes().as_slice().into())
-    }
-}
-
-impl FromSql for UploadId {
-    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
-        read_16_bytes(value).map(Self::from_bytes)
-    }
-}
-
-impl ToSql for EdgeKind {
-    fn to_sql(&self) -> Value<'_> {
-        Value::Integer(match self {
-            Self::Blob => 0,
-            Self::Child => 1,
-            Self::Subject => 2,
-        })
-    }
-}
-
-impl FromSql for EdgeKind {
-    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
-        match value.as_i64()? {
-            0 => Ok(Self::Blob),
-            1 => Ok(Self::Child),
-            2 => Ok(Self::Subject),
-            other => Err(FromSqlError::OutOfRange(other)),
+/// Stores random ids as their 16 bytes.
+macro_rules! as_16_bytes {
+    ($($type:ty),*) => { $(
+        impl ToSql for $type {
+            fn to_sql(&self) -> Value<'_> {
+                Value::Blob(self.as_bytes().as_slice().into())
+            }
         }
-    }
-}
 
-impl ToSql for ChangeKind {
-    fn to_sql(&self) -> Value<'_> {
-        Value::Integer(match self {
-            Self::Push => 0,
-            Self::Move => 1,
-            Self::Delete => 2,
-            Self::Expiry => 3,
-            Self::Restore => 4,
-            Self::Rollback => 5,
-            Self::Rename => 6,
-        })
-    }
-}
-
-impl FromSql for ChangeKind {
-    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
-        match value.as_i64()? {
-            0 => Ok(Self::Push),
-            1 => Ok(Self::Move),
-            2 => Ok(Self::Delete),
-            3 => Ok(Self::Expiry),
-            4 => Ok(Self::Restore),
-            5 => Ok(Self::Rollback),
-            6 => Ok(Self::Rename),
-            other => Err(FromSqlError::OutOfRange(other)),
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+                <[u8; 16]>::column_result(value).map(Self::from_bytes)
+            }
         }
-    }
+    )* };
 }
 
-impl ToSql for RunCause {
-    fn to_sql(&self) -> Value<'_> {
-        Value::Integer(match self {
-            Self::Interval => 0,
-            Self::Request => 1,
-            Self::Pressure => 2,
-        })
-    }
-}
+as_16_bytes!(Generation, UploadId);
 
-impl FromSql for RunCause {
-    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
-        match value.as_i64()? {
-            0 => Ok(Self::Interval),
-            1 => Ok(Self::Request),
-            2 => Ok(Self::Pressure),
-            other => Err(FromSqlError::OutOfRange(other)),
+/// Stores the values of an enum as numbers.
+macro_rules! as_number {
+    ($type:ty { $($value:ident = $number:literal),* }) => {
+        impl ToSql for $type {
+            fn to_sql(&self) -> Value<'_> {
+                Value::Integer(match self {
+                    $(Self::$value => $number),*
+                })
+            }
         }
-    }
+
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+                match value.as_i64()? {
+                    $($number => Ok(Self::$value),)*
+                    other => Err(FromSqlError::OutOfRange(other)),
+                }
+            }
+        }
+    };
 }
+
+as_number!(EdgeKind { Blob = 0, Child = 1, Subject = 2 });
+as_number!(ChangeKind { Push = 0, Move = 1, Delete = 2, Expiry = 3, Restore = 4, Rollback = 5, Rename = 6 });
+as_number!(RunCause { Interval = 0, Request = 1, Pressure = 2 });
 
 /// Stores types as text that they format and parse themselves.
 macro_rules! as_text {

@@ -17,18 +17,13 @@
 
 mod codec;
 mod error;
-mod params;
-mod row;
 mod value;
+
+use crate::errors::Chain;
 
 pub(crate) use codec::{SqlAlgorithm, SqlDigest, algorithm, as_text, digest, limit_plus_one};
 pub(crate) use error::{Error, FromSqlError, OptionalExtension, Result};
-pub(crate) use params::{Params, params};
-pub(crate) use row::{RawRow, RawRows, Row, Rows};
 pub(crate) use value::{FromSql, ToSql, Value, ValueRef};
-
-use crate::errors::Chain;
-use row::MappedRows;
 
 /// A connection to a database.
 pub(crate) trait Connection {
@@ -80,7 +75,7 @@ pub(crate) struct Statement<'c>(Box<dyn RawStatement + 'c>);
 impl Statement<'_> {
     /// Runs the statement and returns its rows.
     pub(crate) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
-        params.bind(|params| self.0.query(params)).map(Rows::new)
+        params.bind(|params| self.0.query(params)).map(Rows)
     }
 
     /// Runs the statement and returns the result of `read` for each row.
@@ -88,7 +83,7 @@ impl Statement<'_> {
     where
         F: FnMut(Row<'_>) -> Result<T>,
     {
-        Ok(MappedRows::new(self.query(params)?, read))
+        Ok(MappedRows { rows: self.query(params)?, read })
     }
 
     /// Reads the first row. Fails with [`Error::NoRows`] if there is none.
@@ -138,3 +133,138 @@ impl Drop for Snapshot<'_> {
         }
     }
 }
+
+/// Rows of an engine.
+pub(crate) trait RawRows {
+    /// The next row; `None` after the last one.
+    fn next(&mut self) -> Result<Option<&dyn RawRow>>;
+}
+
+/// A row of an engine.
+pub(crate) trait RawRow {
+    /// The value in the column `index`, counted from 0.
+    fn value(&self, index: usize) -> Result<ValueRef<'_>>;
+
+    /// Number of columns.
+    fn columns(&self) -> usize;
+}
+
+/// The rows of a result.
+pub(crate) struct Rows<'s>(Box<dyn RawRows + 's>);
+
+impl Rows<'_> {
+    /// The next row; `None` after the last one.
+    pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>> {
+        Ok(self.0.next()?.map(Row))
+    }
+}
+
+/// A row of a result.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'r>(&'r dyn RawRow);
+
+impl<'r> Row<'r> {
+    /// Decodes the value in the column `index`, counted from 0.
+    pub(crate) fn get<T: FromSql>(self, index: usize) -> Result<T> {
+        self.decode(index, T::column_result)
+    }
+
+    /// The text in the column `index`.
+    pub(crate) fn text(self, index: usize) -> Result<&'r str> {
+        self.decode(index, ValueRef::as_str)
+    }
+
+    /// The text in the column `index`; `None` for `NULL`.
+    pub(crate) fn text_or_null(self, index: usize) -> Result<Option<&'r str>> {
+        self.decode(index, ValueRef::as_str_or_null)
+    }
+
+    /// The bytes in the column `index`.
+    pub(crate) fn blob(self, index: usize) -> Result<&'r [u8]> {
+        self.decode(index, ValueRef::as_blob)
+    }
+
+    /// The bytes in the column `index`; `None` for `NULL`.
+    pub(crate) fn blob_or_null(self, index: usize) -> Result<Option<&'r [u8]>> {
+        self.decode(index, ValueRef::as_blob_or_null)
+    }
+
+    /// Joins the values of all columns to a text, with hexadecimal digits for bytes.
+    pub(crate) fn describe(self) -> Result<String> {
+        (0..self.0.columns()).map(|column| self.decode(column, ValueRef::describe)).collect()
+    }
+
+    fn decode<T>(
+        self,
+        column: usize,
+        decode: impl FnOnce(ValueRef<'r>) -> std::result::Result<T, FromSqlError>,
+    ) -> Result<T> {
+        decode(self.0.value(column)?)
+            .map_err(|error| Error::InvalidColumn { column, source: Box::new(error) })
+    }
+}
+
+/// The rows of a result, each read by a function.
+pub(crate) struct MappedRows<'s, F> {
+    rows: Rows<'s>,
+    read: F,
+}
+
+impl<T, F> Iterator for MappedRows<'_, F>
+where
+    F: FnMut(Row<'_>) -> Result<T>,
+{
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let row = self.rows.next().transpose()?;
+        Some(row.and_then(&mut self.read))
+    }
+}
+
+/// Values for the parameters `?1`, `?2` … of a statement.
+pub(crate) trait Params {
+    /// Calls `run` with the values.
+    fn bind<T>(self, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T;
+}
+
+impl Params for [&dyn ToSql; 0] {
+    fn bind<T>(self, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+        run(&[])
+    }
+}
+
+macro_rules! params_of_arrays {
+    ($($len:literal),*) => { $(
+        impl<V: ToSql> Params for [V; $len] {
+            fn bind<T>(self, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+                run(&self.each_ref().map(|value| value as &dyn ToSql))
+            }
+        }
+    )* };
+}
+
+// An implementation for arrays of any length would leave the type of `[]` open.
+params_of_arrays!(1, 2, 3, 4, 5, 6);
+
+impl Params for &[&dyn ToSql] {
+    fn bind<T>(self, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+        run(self)
+    }
+}
+
+impl<V: ToSql> Params for &Vec<V> {
+    fn bind<T>(self, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+        let values: Vec<_> = self.iter().map(|value| value as &dyn ToSql).collect();
+        run(&values)
+    }
+}
+
+/// Parameters of different types.
+macro_rules! params {
+    ($($value:expr),* $(,)?) => {
+        &[$(&$value as &dyn $crate::metadata::sql::ToSql),*] as &[&dyn $crate::metadata::sql::ToSql]
+    };
+}
+
+pub(crate) use params;

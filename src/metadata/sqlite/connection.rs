@@ -16,6 +16,12 @@ impl From<rusqlite::Error> for sql::Error {
     }
 }
 
+/// Makes prepared statements keep their plan for all bound values. Otherwise SQLite parses and plans a statement
+/// again for each value, which costs several times as much as the query itself.
+pub(super) fn keep_plans(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 impl Connection for rusqlite::Connection {
     fn prepare_raw(&self, sql: &str) -> sql::Result<Box<dyn RawStatement + '_>> {
         #[cfg(test)]

@@ -9,8 +9,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use super::log;
 use super::open::{self, OpenError};
 use super::readers::Readers;
-use crate::metadata::ops::maintenance::read_value;
-use crate::metadata::ops::runs::RUN_KEY;
+use crate::metadata::facts::{RUN_KEY, read_value};
 use crate::metadata::sql;
 
 /// First bytes of every SQLite database.

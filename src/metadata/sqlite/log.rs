@@ -25,9 +25,16 @@ const LOCK_BYTE: u64 = 1 << 30;
 /// How long a checkpoint waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Path of a file next to the database at `path`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Path of the log of the database at `path`.
 pub(super) fn path_of(path: &Path) -> PathBuf {
-    super::open::beside(path, "-wal")
+    beside(path, "-wal")
 }
 
 /// Whether the database at `path` has a log that can hold a change.

@@ -4,10 +4,8 @@
 //! the blocking pool. The server rejects a database on a network filesystem before it gets here: WAL needs shared
 //! memory, which works on one machine only.
 
-mod cache_invalidation;
 mod change_queue;
 mod connection;
-mod database_file;
 mod inspect;
 mod log;
 mod open;
@@ -25,20 +23,20 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use self::query_cache::{CacheGenerations, QueryCache};
+use self::readers::Readers;
+use self::writer::{Writer, to_metadata_error};
+use super::sql::{self, Connection};
+use super::transaction::{Durability, MetadataError, Result, Urgency};
+use super::{BlobRecord, ManifestRecord};
+use crate::oci::{Digest, Reference};
+
 pub use inspect::{DatabaseState, Inspection, inspect};
 pub(in crate::metadata) use open::DRY_RUN_PREFIX;
 #[cfg(test)]
 pub(crate) use open::create_old_database;
 pub use open::{OpenError, SCHEMA_VERSION};
 pub use upkeep::fold_log_in;
-
-use self::query_cache::{CacheGenerations, QueryCache};
-use self::readers::Readers;
-use self::writer::{Writer, to_metadata_error};
-use super::engine::{Access, Durability, Urgency};
-use super::sql::{self, Connection};
-use super::{BlobRecord, ManifestRecord, MetadataError, Result};
-use crate::oci::{Digest, Reference};
 
 /// A metadata store in an SQLite database.
 pub(in crate::metadata) struct Sqlite {
@@ -57,11 +55,6 @@ pub(in crate::metadata) struct Caches {
 }
 
 impl Sqlite {
-    /// Opens the database in the folder `dir`. See [`super::Metadata::open`].
-    pub(in crate::metadata) fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
-        open::open(dir, access)
-    }
-
     fn from_parts(
         path: PathBuf,
         readers: Readers,
@@ -143,10 +136,4 @@ impl Sqlite {
         let outcome = read.await.map_err(|error| MetadataError::Failed(error.into()))?;
         outcome.map_err(to_metadata_error)
     }
-}
-
-/// Makes prepared statements keep their plan for all bound values. Otherwise SQLite parses and plans a statement
-/// again for each value, which costs several times as much as the query itself.
-fn keep_plans(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

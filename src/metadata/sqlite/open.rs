@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
 use super::Sqlite;
-use super::cache_invalidation::CacheInvalidation;
-use super::query_cache::CacheGenerations;
+use super::connection::keep_plans;
+use super::log::beside;
+use super::query_cache::{CacheGenerations, CacheInvalidation};
 use super::readers::Readers;
 use super::shorten_details;
 use super::writer::Writer;
@@ -86,11 +87,14 @@ pub enum OpenError {
     },
 }
 
-pub(super) fn open(dir: &Path, access: Access) -> Result<Sqlite, OpenError> {
-    let path = database(dir);
-    match access {
-        Access::ReadWrite => open_for_writing(dir, path),
-        Access::ReadOnly => open_for_reading(path.clone(), is_folder_writable(&path)),
+impl Sqlite {
+    /// Opens the database in the folder `dir`. See [`crate::metadata::Metadata::open`].
+    pub(in crate::metadata) fn open(dir: &Path, access: Access) -> Result<Self, OpenError> {
+        let path = database(dir);
+        match access {
+            Access::ReadWrite => open_for_writing(dir, path),
+            Access::ReadOnly => open_for_reading(path.clone(), is_folder_writable(&path)),
+        }
     }
 }
 
@@ -123,12 +127,6 @@ pub(super) fn is_immutable(path: &Path, writable: bool) -> Result<bool, OpenErro
         return Err(OpenError::Unclean(path.to_owned()));
     }
     Ok(!writable && !has_log)
-}
-
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Whether a reader can create the shared memory next to the log.
@@ -207,7 +205,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    super::keep_plans(&connection)?;
+    keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(192);
     Ok(connection)
 }

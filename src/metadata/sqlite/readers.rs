@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::connection::keep_plans;
 use crate::metadata::sql;
 
 /// Maximum number of idle connections in the pool.
@@ -110,7 +111,7 @@ impl Readers {
             Connection::open_with_flags(&self.path, flags)?
         };
         connection.busy_timeout(Duration::from_secs(10))?;
-        super::keep_plans(&connection)?;
+        keep_plans(&connection)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(connection)
     }

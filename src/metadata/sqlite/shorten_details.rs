@@ -8,8 +8,8 @@
 use rusqlite::TransactionBehavior;
 
 use crate::metadata::PushedDetails;
-use crate::metadata::ops::details::{self, OwnDetails};
-use crate::metadata::ops::maintenance::{read_value, write_value};
+use crate::metadata::facts::{read_value, write_value};
+use crate::metadata::image_details::{self, OwnDetails};
 use crate::metadata::sql::{self, Connection, OptionalExtension, Row, params};
 use crate::oci::{DetailSelection, ImageDetails, MAX_MEDIA_TYPE_LEN, RecordedManifest};
 
@@ -117,11 +117,11 @@ fn bounded_details(
     if let Some(config) = &manifest.config {
         let pushed = PushedDetails::Config {
             digest: config.clone(),
-            details: Some(details::from_json(json, DetailSelection::Stored)),
+            details: Some(image_details::from_json(json, DetailSelection::Stored)),
         };
         return OwnDetails::store(c, &pushed);
     }
     let index = ImageDetails::of_index(content, DetailSelection::Stored);
-    let details = (!index.is_unknown()).then(|| details::to_json(&index));
+    let details = (!index.is_unknown()).then(|| image_details::to_json(&index));
     Ok(OwnDetails { config: None, details, incomplete: index.incomplete })
 }

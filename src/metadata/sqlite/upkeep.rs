@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{OpenError, Sqlite, log, open};
-use crate::metadata::engine::{Durability, Urgency};
 use crate::metadata::sql::{self, Connection};
+use crate::metadata::transaction::{Durability, Urgency};
 use crate::metadata::{MetadataError, Result};
 
 /// Number of free pages that are returned at once: about 4 MiB.

@@ -4,23 +4,23 @@
 //! after the group's COMMIT. Some errors, such as a full disk, end the whole transaction. Then every change of the
 //! group fails.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, Error, ErrorCode, ffi};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::cache_invalidation::CacheInvalidation;
 use super::change_queue::{ChangeQueue, LARGE_CHANGE_BYTES};
-use super::database_file::DatabaseFile;
 use super::log;
-use super::query_cache::CacheGenerations;
+use super::query_cache::{CacheGenerations, CacheInvalidation};
 use super::writer_yield::WriterYield;
 use crate::errors::{BoxError, Chain};
-use crate::metadata::engine::{Durability, Urgency};
-use crate::metadata::sql;
-use crate::metadata::{MetadataError, Result};
+use crate::metadata::transaction::{Durability, Urgency};
+use crate::metadata::{MetadataError, Result, sql};
 
 /// Maximum total size of large changes that are queued or being written. Callers with further large changes wait in
 /// order. Small changes do not wait.
@@ -340,4 +340,33 @@ fn metadata_error(code: Option<ErrorCode>, error: BoxError) -> MetadataError {
         Some(ErrorCode::NotFound) => MetadataError::Vanished(error),
         _ => MetadataError::Failed(error),
     }
+}
+
+/// The file of an open database. It detects that the file was deleted or its volume unmounted: SQLite keeps writing to
+/// such a file without an error, and all these changes are lost when the process ends.
+pub(super) struct DatabaseFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl DatabaseFile {
+    pub(super) fn of(connection: &Connection) -> Option<Self> {
+        let path = PathBuf::from(connection.path()?);
+        let identity = identify(&path)?;
+        Some(Self { path, identity })
+    }
+
+    /// Fails if the path no longer leads to the file that was opened.
+    pub(super) fn verify(&self) -> rusqlite::Result<()> {
+        if identify(&self.path) == Some(self.identity) {
+            return Ok(());
+        }
+        let message = format!("{} is no longer the file that was opened", self.path.display());
+        Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTFOUND), Some(message)))
+    }
+}
+
+fn identify(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }

@@ -3,18 +3,7 @@
 use super::InvalidManifest;
 use super::object::Object;
 use crate::oci::MediaType;
-use crate::oci::media_type::{OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST};
-
-/// The kind of a manifest. It decides which fields contain references.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ManifestKind {
-    /// A config and layers: OCI's image manifest, Docker's schema 2.
-    Image,
-    /// A list of manifests: OCI's index, Docker's manifest list.
-    Index,
-    /// A list of blobs: the artifact manifest of a withdrawn draft of OCI 1.1.
-    Artifact,
-}
+use crate::oci::media_type::{ManifestKind, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST};
 
 impl ManifestKind {
     /// Returns the fields that only other kinds have. A manifest that has them would be of two kinds at once.

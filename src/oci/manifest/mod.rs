@@ -18,13 +18,12 @@ mod tests;
 
 pub use annotations::Annotations;
 pub use error::InvalidManifest;
-pub use kind::ManifestKind;
 pub use recorded::RecordedManifest;
 pub use references::{ManifestReference, Role, TargetKind};
 
 use self::object::Object;
 use self::strings::StringMap;
-use super::{Digest, MediaType};
+use super::{Digest, ManifestKind, MediaType};
 
 const FIELDS: [&str; 10] = [
     "schemaVersion",

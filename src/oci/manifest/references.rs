@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::InvalidManifest;
 use super::descriptor::PushedDescriptor;
 use super::object::Object;
-use super::{InvalidManifest, ManifestKind};
 use crate::oci::Digest;
-use crate::oci::media_type::{is_nondistributable, manifest_kind};
+use crate::oci::media_type::{ManifestKind, is_nondistributable, manifest_kind};
 
 /// The role of a target in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,3 +1,5 @@
+//! Tests of parsing manifests.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

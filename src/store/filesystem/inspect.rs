@@ -12,11 +12,11 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_setfl};
 
-use super::Tree;
 use super::read::check_range;
-use super::stream::{read_cached, too_short};
+use super::tree::Tree;
 use crate::oci::BlobKey;
 use crate::store::buffers::ALIGNMENT;
+use crate::store::file_stream::{read_cached, too_short};
 use crate::store::{Buffers, StoreError};
 
 impl Tree {

@@ -4,7 +4,7 @@ use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
 
-use super::Tree;
+use super::tree::Tree;
 use crate::oci::Algorithm;
 use crate::store::layout::{self, SHARDS};
 use crate::store::{Listing, StoreError};

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Tree, durable};
+use super::durable;
+use super::tree::Tree;
 use crate::oci::{BlobKey, UploadId};
 use crate::store::StoreError;
 

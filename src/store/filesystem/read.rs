@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::stream::{FileStream, read_cached, too_short};
-use super::{Tree, blocking};
+use super::tree::{Tree, blocking};
 use crate::oci::BlobKey;
+use crate::store::file_stream::{FileStream, read_cached, too_short};
 use crate::store::{Content, StoreError};
 
 /// Ranges of at most this many bytes are read into memory and returned as a whole; larger ones are streamed.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::stream::FileStream;
-use super::{FilesystemStore, Tree, blocking, durable};
+use super::durable;
+use super::tree::{Tree, blocking};
 use crate::oci::UploadId;
-use crate::store::upload_locks::{self, HandleLock, UploadGuard, closed};
+use crate::store::file_stream::FileStream;
+use crate::store::upload_locks::{self, HandleLock, UploadGuard, UploadLocks, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
 
 /// Writes of up to this many bytes do not use a blocking thread: copying them into the page cache is faster than
@@ -45,21 +46,22 @@ struct Handle {
 
 /// Implements [`crate::store::BlobStore::stage`].
 pub(super) async fn open(
-    store: &FilesystemStore,
+    tree: &Arc<Tree>,
+    locks: &UploadLocks<Staged>,
     upload: UploadId,
     len: u64,
 ) -> Result<Arc<dyn StagedBytes>, StoreError> {
-    let mut guard = store.locks.acquire(upload).await;
+    let mut guard = locks.acquire(upload).await;
     guard.close(closed::RESTAGED);
     let (guard, file) = if len == 0 {
         // Creating a file takes a few microseconds, less than handing over to another thread.
-        (guard, store.tree.open_staged(upload, 0)?)
+        (guard, tree.open_staged(upload, 0)?)
     } else {
-        store.blocking(move |tree| Ok((guard, tree.open_staged(upload, len)?))).await?
+        tree.blocking(move |tree| Ok((guard, tree.open_staged(upload, len)?))).await?
     };
     let staged = Staged { file: Arc::new(file), direct: None, named: len > 0 };
     let lock = upload_locks::open_handle(guard, staged);
-    Ok(Arc::new(Handle { tree: Arc::clone(&store.tree), upload, lock }))
+    Ok(Arc::new(Handle { tree: Arc::clone(tree), upload, lock }))
 }
 
 impl Tree {

@@ -1,12 +1,12 @@
 //! Steps of garbage collection. Each is a transaction that starts only if there is something to do.
 
 use crate::metadata::ops::accounting;
-use crate::metadata::ops::gc::liveness::Review;
-use crate::metadata::ops::gc::{links, purge, review};
-use crate::metadata::sql::{Connection, OptionalExtension, SqlDigest, params};
+use crate::metadata::ops::gc::{purge, review};
+use crate::metadata::ops::liveness::Review;
+use crate::metadata::sql::{self, Connection, OptionalExtension, SqlDigest, params};
 use crate::metadata::sqlite::DRY_RUN_PREFIX;
 use crate::metadata::{
-    Access, Batch, CollectionRules, Durability, Garbage, Metadata, MetadataError, Operation, Result, sql,
+    Access, Batch, CollectionRules, Durability, Garbage, Metadata, MetadataError, Operation, Result,
 };
 use crate::oci::BlobKey;
 
@@ -73,10 +73,10 @@ impl Metadata {
             }
             self.write_behind(Durability::Full, move |c| {
                 let links = review::review(c, Review::Link, leased, limit, |c, entry| {
-                    links::review_link(c, entry, &rules)
+                    review::review_link(c, entry, &rules)
                 })?;
                 let hidden = review::review(c, Review::HiddenLink, hidden, limit, |c, entry| {
-                    links::review_hidden_link(c, entry, &rules)
+                    review::review_hidden_link(c, entry, &rules)
                 })?;
                 delete_past_uploads(c, &rules, limit)?;
                 Ok(Batch { changed: links.changed + hidden.changed, more: links.more || hidden.more })
@@ -88,33 +88,28 @@ impl Metadata {
 
     /// Returns keys that no record refers to, whose content is to be deleted, with their sizes.
     pub async fn pending_deletions(&self, limit: usize) -> Result<Vec<(BlobKey, u64)>> {
-        self.perform(Operation::PendingDeletions, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached("SELECT digest, generation, size FROM doomed LIMIT ?1")?;
-                let rows = query.query_map([limit], |row| {
-                    let key = BlobKey { digest: row.get::<SqlDigest>(0)?.0, generation: row.get(1)? };
-                    Ok((key, row.get::<u64>(2)?))
-                })?;
-                rows.collect()
-            })
+        self.query(Operation::PendingDeletions, |c| {
+            let mut query = c.prepare_cached("SELECT digest, generation, size FROM doomed LIMIT ?1")?;
+            let rows = query.query_map([limit], |row| {
+                let key = BlobKey { digest: row.get::<SqlDigest>(0)?.0, generation: row.get(1)? };
+                Ok((key, row.get::<u64>(2)?))
+            })?;
+            rows.collect()
         })
         .await
     }
 
     /// Removes pending deletions, lazily, after their content was deleted.
     pub async fn forget_pending_deletions(&self, keys: &[BlobKey]) -> Result<()> {
-        self.perform(Operation::ForgetPendingDeletions, async {
-            let generations: Vec<_> = keys.iter().map(|key| key.generation).collect();
-            self.write_behind(Durability::Lazy, move |c| {
-                let mut delete =
-                    c.prepare_cached("DELETE FROM doomed WHERE generation = ?1 RETURNING size, allocated")?;
-                let mut removed = Vec::new();
-                for generation in generations {
-                    removed.extend(delete.query_row([generation], accounting::read_size).optional()?);
-                }
-                accounting::change_pending_deletions(c, removed, -1)
-            })
-            .await
+        let generations: Vec<_> = keys.iter().map(|key| key.generation).collect();
+        self.change_behind(Operation::ForgetPendingDeletions, Durability::Lazy, move |c| {
+            let mut delete =
+                c.prepare_cached("DELETE FROM doomed WHERE generation = ?1 RETURNING size, allocated")?;
+            let mut removed = Vec::new();
+            for generation in generations {
+                removed.extend(delete.query_row([generation], accounting::read_size).optional()?);
+            }
+            accounting::change_pending_deletions(c, removed, -1)
         })
         .await
     }
@@ -123,7 +118,7 @@ impl Metadata {
     pub async fn dry_run(&self, rules: &CollectionRules) -> Result<Garbage> {
         self.perform(Operation::DryRun, async {
             let scratch = ScratchFolder::create_next_to(self.path())?;
-            self.sqlite().copy_to(&scratch.0.join("orlop.db")).await?;
+            self.sqlite.copy_to(&scratch.0.join("orlop.db")).await?;
             let copy = Metadata::open(&scratch.0, Access::ReadWrite)
                 .map_err(|error| MetadataError::Failed(error.into()))?;
             Box::pin(collect_all(&copy, rules)).await

@@ -2,9 +2,10 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::accounting;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::review;
 use crate::metadata::ops::gc::review::{Entry, ReviewOutcome};
-use crate::metadata::ops::gc::{liveness, review};
+use crate::metadata::ops::liveness;
+use crate::metadata::ops::liveness::Review;
 use crate::metadata::sql::{Connection, OptionalExtension, Row, params};
 use crate::metadata::{Batch, CollectionRules, EdgeKind, sql};
 

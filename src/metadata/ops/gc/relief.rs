@@ -3,11 +3,37 @@
 //! them checks them again.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness::Review;
-use crate::metadata::ops::gc::review::Entry;
-use crate::metadata::ops::gc::{links, purge, review};
-use crate::metadata::sql::{Connection, params};
-use crate::metadata::{CollectionRules, Reclaimed, Scope, sql};
+use crate::metadata::ops::gc::purge;
+use crate::metadata::ops::gc::review::{self, Entry};
+use crate::metadata::ops::liveness::Review;
+use crate::metadata::sql::{self, Connection, params};
+use crate::metadata::{CollectionRules, Durability, Metadata, Operation, Reclaimed, Result, Scope};
+
+impl Metadata {
+    /// Removes collectable content of the repositories of `scope` ahead of the regular collection: up to
+    /// `trash` manifests of the trash, oldest first, manifests that are being purged, and unreferenced links
+    /// and manifests whose leases have ended by `rules`. With `trash` above 0 also deleted blobs. Removes about
+    /// `rows` rows.
+    pub async fn reclaim_now(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+        trash: usize,
+        rows: usize,
+    ) -> Result<Reclaimed> {
+        self.perform(Operation::ReclaimNow, async {
+            let scope = scope.clone();
+            let rules = *rules;
+            let limits = Limits { trash, rows };
+            let found = self.read_blocking(move |c| Candidates::find(c, &scope, &rules, limits)).await?;
+            if found.is_empty() {
+                return Ok(Reclaimed::default());
+            }
+            self.write(Durability::Full, move |c| found.remove(c, &rules, rows)).await
+        })
+        .await
+    }
+}
 
 /// What may be removed.
 pub(in crate::metadata) struct Candidates {
@@ -77,9 +103,9 @@ impl Candidates {
             reclaimed.manifests += u64::from(taken > 0);
             left = left.saturating_sub(taken);
         }
-        let link = |c: &dyn Connection, entry: &Entry| links::review_link(c, entry, rules);
+        let link = |c: &dyn Connection, entry: &Entry| review::review_link(c, entry, rules);
         reclaimed.links += review::review_entries(c, Review::Link, &self.links, rules.lease_cutoff(), link)?;
-        let hidden = |c: &dyn Connection, entry: &Entry| links::review_hidden_link(c, entry, rules);
+        let hidden = |c: &dyn Connection, entry: &Entry| review::review_hidden_link(c, entry, rules);
         reclaimed.links += review::review_entries(c, Review::HiddenLink, &self.hidden, rules.now, hidden)?;
         Ok(reclaimed)
     }

@@ -22,19 +22,17 @@ impl Metadata {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<HistoryEntry>> {
-        self.perform(Operation::TagHistory, async {
-            let name = tag.map_or(REPOSITORY_HISTORY, Tag::as_str);
-            self.read(|c| {
-                let Some(repo) = repo_id(c, repo)? else {
-                    return Ok(Page { items: Vec::new(), more: false });
-                };
-                let mut query = c.prepare_cached(
-                    "SELECT id, at, kind, digest, was, actor, reason FROM tag_history
-                     WHERE repo = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
-                )?;
-                let values = params![repo, name, before.unwrap_or(i64::MAX), limit_plus_one(limit)];
-                Page::read(query.query_map(values, read_entry)?, limit)
-            })
+        let name = tag.map_or(REPOSITORY_HISTORY, Tag::as_str);
+        self.query(Operation::TagHistory, |c| {
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(Page { items: Vec::new(), more: false });
+            };
+            let mut query = c.prepare_cached(
+                "SELECT id, at, kind, digest, was, actor, reason FROM tag_history
+                 WHERE repo = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
+            )?;
+            let values = params![repo, name, before.unwrap_or(i64::MAX), limit_plus_one(limit)];
+            Page::read(query.query_map(values, read_entry)?, limit)
         })
         .await
     }
@@ -48,60 +46,53 @@ impl Metadata {
         to: Option<&Digest>,
         change: &Change,
     ) -> Result<TagRestoration> {
-        self.perform(Operation::Rollback, async {
-            let repo = repo.clone();
-            let tag = tag.clone();
-            let to = to.map(digest);
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &repo)? else {
-                    return Ok(TagRestoration::Unknown);
-                };
-                let wanted = match to {
-                    Some(to) if !has_pointed_at(c, repo, &tag, &to)? => {
-                        return Ok(TagRestoration::NotInHistory);
-                    }
-                    Some(to) => to,
-                    None => match last_change(c, repo, &tag)? {
-                        Some(LastChange { was: Some(was), .. }) => was,
-                        _ => return Ok(TagRestoration::Unknown),
-                    },
-                };
-                let current = tags::find(c, repo, tag.as_str())?;
-                let kind = ChangeKind::Rollback;
-                let outcome =
-                    quotas::within(c, |c| point_back(c, repo, &tag, current, &wanted, kind, &change))?;
-                Ok(outcome.unwrap_or_else(TagRestoration::Refused))
-            })
-            .await
+        let repo = repo.clone();
+        let tag = tag.clone();
+        let to = to.map(digest);
+        let change = change.clone();
+        self.change(Operation::Rollback, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(TagRestoration::Unknown);
+            };
+            let wanted = match to {
+                Some(to) if !has_pointed_at(c, repo, &tag, &to)? => {
+                    return Ok(TagRestoration::NotInHistory);
+                }
+                Some(to) => to,
+                None => match last_change(c, repo, &tag)? {
+                    Some(LastChange { was: Some(was), .. }) => was,
+                    _ => return Ok(TagRestoration::Unknown),
+                },
+            };
+            let current = tags::find(c, repo, tag.as_str())?;
+            let kind = ChangeKind::Rollback;
+            let outcome = quotas::within(c, |c| point_back(c, repo, &tag, current, &wanted, kind, &change))?;
+            Ok(outcome.unwrap_or_else(TagRestoration::Refused))
         })
         .await
     }
 
     /// Restores a removed tag together with its manifest.
     pub async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagRestoration> {
-        self.perform(Operation::RestoreTag, async {
-            let repo = repo.clone();
-            let tag = tag.clone();
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &repo)? else {
-                    return Ok(TagRestoration::Unknown);
-                };
-                if let Some(found) = tags::find(c, repo, tag.as_str())? {
-                    return read_digest(&found.digest).map(TagRestoration::InUse);
+        let repo = repo.clone();
+        let tag = tag.clone();
+        let change = change.clone();
+        self.change(Operation::RestoreTag, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(TagRestoration::Unknown);
+            };
+            if let Some(found) = tags::find(c, repo, tag.as_str())? {
+                return read_digest(&found.digest).map(TagRestoration::InUse);
+            }
+            match last_change(c, repo, &tag)? {
+                Some(LastChange { was: Some(was), removed: true }) => {
+                    let kind = ChangeKind::Restore;
+                    let outcome =
+                        quotas::within(c, |c| point_back(c, repo, &tag, None, &was, kind, &change))?;
+                    Ok(outcome.unwrap_or_else(TagRestoration::Refused))
                 }
-                match last_change(c, repo, &tag)? {
-                    Some(LastChange { was: Some(was), removed: true }) => {
-                        let kind = ChangeKind::Restore;
-                        let outcome =
-                            quotas::within(c, |c| point_back(c, repo, &tag, None, &was, kind, &change))?;
-                        Ok(outcome.unwrap_or_else(TagRestoration::Refused))
-                    }
-                    _ => Ok(TagRestoration::Unknown),
-                }
-            })
-            .await
+                _ => Ok(TagRestoration::Unknown),
+            }
         })
         .await
     }
@@ -134,24 +125,21 @@ impl Metadata {
     /// Records, lazily, pushes of tags that changed nothing. Skips a tag that points at another manifest by
     /// now.
     pub async fn record_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()> {
-        self.perform(Operation::RecordPushes, async {
-            self.write(Durability::Lazy, move |c| {
-                let mut update = c.prepare_cached(
-                    "UPDATE tags SET updated_at = ?4
-                     WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND name = ?2 AND updated_at < ?4
-                       AND manifest = (SELECT m.id FROM repositories r JOIN manifests m ON m.repo = r.id
-                                       WHERE r.name = ?1 AND m.digest = ?3)
-                     RETURNING repo",
-                )?;
-                for (repo, tag, pushed, at) in pushes {
-                    let values = params![repo.as_str(), tag.as_str(), digest(&pushed), at];
-                    if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
-                        accounting::record_push(c, repo, at)?;
-                    }
+        self.change(Operation::RecordPushes, Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE tags SET updated_at = ?4
+                 WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND name = ?2 AND updated_at < ?4
+                   AND manifest = (SELECT m.id FROM repositories r JOIN manifests m ON m.repo = r.id
+                                   WHERE r.name = ?1 AND m.digest = ?3)
+                 RETURNING repo",
+            )?;
+            for (repo, tag, pushed, at) in pushes {
+                let values = params![repo.as_str(), tag.as_str(), digest(&pushed), at];
+                if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
+                    accounting::record_push(c, repo, at)?;
                 }
-                Ok(())
-            })
-            .await
+            }
+            Ok(())
         })
         .await
     }

@@ -1,6 +1,5 @@
 //! Undo: history of tags, the trash, restoring and deleting repositories.
 
-pub(in crate::metadata) mod attached;
 pub(in crate::metadata) mod deletion;
 pub(in crate::metadata) mod history;
 pub(in crate::metadata) mod restore;

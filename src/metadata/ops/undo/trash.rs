@@ -26,24 +26,21 @@ impl Metadata {
         after: Option<TrashCursor>,
         limit: usize,
     ) -> Result<TrashPage<RemovedManifest>> {
-        self.perform(Operation::RemovedManifests, async {
-            let repo = repo.cloned();
-            self.read_page(move |c| {
-                let sql = if repo.is_some() { MANIFESTS_OF_ONE } else { MANIFESTS };
-                let Some((repo, from)) = page_start(c, repo.as_ref(), after)? else {
-                    return Ok(TrashPage { items: Vec::new(), next: None });
-                };
-                let mut query = c.prepare_cached(sql)?;
-                let rows = query
-                    .query_map(params![repo, from.removed_at, from.id, limit_plus_one(limit)], |row| {
-                        removed_manifest(c, row)
-                    })?;
-                let Page { items, more } = Page::read(rows, limit)?;
-                let last = items.last().filter(|_| more);
-                let next = last.map(|last| TrashCursor { removed_at: last.removed_at, id: last.id });
-                Ok(TrashPage { items, next })
-            })
-            .await
+        let repo = repo.cloned();
+        self.query_page(Operation::RemovedManifests, move |c| {
+            let sql = if repo.is_some() { MANIFESTS_OF_ONE } else { MANIFESTS };
+            let Some((repo, from)) = page_start(c, repo.as_ref(), after)? else {
+                return Ok(TrashPage { items: Vec::new(), next: None });
+            };
+            let mut query = c.prepare_cached(sql)?;
+            let rows = query
+                .query_map(params![repo, from.removed_at, from.id, limit_plus_one(limit)], |row| {
+                    removed_manifest(c, row)
+                })?;
+            let Page { items, more } = Page::read(rows, limit)?;
+            let last = items.last().filter(|_| more);
+            let next = last.map(|last| TrashCursor { removed_at: last.removed_at, id: last.id });
+            Ok(TrashPage { items, next })
         })
         .await
     }
@@ -56,35 +53,32 @@ impl Metadata {
         after: Option<TrashCursor>,
         limit: usize,
     ) -> Result<TrashPage<RemovedTag>> {
-        self.perform(Operation::RemovedTags, async {
-            let repo = repo.cloned();
-            self.read_page(move |c| {
-                let sql = if repo.is_some() { TAGS_OF_ONE } else { TAGS_OF_ALL };
-                let Some((repo, from)) = page_start(c, repo.as_ref(), after)? else {
-                    return Ok(TrashPage { items: Vec::new(), next: None });
-                };
-                let max_rows = limit.saturating_mul(EXAMINED_PER_ENTRY);
-                let mut query = c.prepare_cached(sql)?;
-                let mut rows = query.query(params![repo, from.removed_at, from.id, max_rows])?;
-                let mut items = Vec::new();
-                let mut seen = 0;
-                let mut bytes = 0;
-                let mut cursor = None;
-                let is_full = |items: &Vec<_>, bytes| items.len() == limit || bytes > MAX_PAGE_BYTES;
-                while !is_full(&items, bytes)
-                    && let Some(row) = rows.next()?
-                {
-                    seen += 1;
-                    cursor = Some(TrashCursor { removed_at: row.get(0)?, id: row.get(1)? });
-                    if let Some(found) = removed_tag(c, row)? {
-                        bytes += found.weight();
-                        items.push(found);
-                    }
+        let repo = repo.cloned();
+        self.query_page(Operation::RemovedTags, move |c| {
+            let sql = if repo.is_some() { TAGS_OF_ONE } else { TAGS_OF_ALL };
+            let Some((repo, from)) = page_start(c, repo.as_ref(), after)? else {
+                return Ok(TrashPage { items: Vec::new(), next: None });
+            };
+            let max_rows = limit.saturating_mul(EXAMINED_PER_ENTRY);
+            let mut query = c.prepare_cached(sql)?;
+            let mut rows = query.query(params![repo, from.removed_at, from.id, max_rows])?;
+            let mut items = Vec::new();
+            let mut seen = 0;
+            let mut bytes = 0;
+            let mut cursor = None;
+            let is_full = |items: &Vec<_>, bytes| items.len() == limit || bytes > MAX_PAGE_BYTES;
+            while !is_full(&items, bytes)
+                && let Some(row) = rows.next()?
+            {
+                seen += 1;
+                cursor = Some(TrashCursor { removed_at: row.get(0)?, id: row.get(1)? });
+                if let Some(found) = removed_tag(c, row)? {
+                    bytes += found.weight();
+                    items.push(found);
                 }
-                let next = cursor.filter(|_| is_full(&items, bytes) || seen == max_rows);
-                Ok(TrashPage { items, next })
-            })
-            .await
+            }
+            let next = cursor.filter(|_| is_full(&items, bytes) || seen == max_rows);
+            Ok(TrashPage { items, next })
         })
         .await
     }
@@ -99,39 +93,33 @@ impl Metadata {
         wanted: &Digest,
         change: &Change,
     ) -> Result<Restoration> {
-        self.perform(Operation::RestoreManifest, async {
-            let repo = repo.clone();
-            let target = digest(wanted);
-            let change = change.clone();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo_id(c, &repo)? else {
-                    return Ok(Restoration::Unknown);
-                };
-                let Some(removed) = restore::find(c, repo, &target)? else {
-                    return Ok(Restoration::Unknown);
-                };
-                let restored = quotas::within(c, |c| restore::restore(c, repo, removed, true, &change))?;
-                Ok(match restored {
-                    Ok(Ok(restored)) => Restoration::Done(restored),
-                    Ok(Err(missing)) => Restoration::Missing(missing),
-                    Err(over) => Restoration::Refused(over),
-                })
+        let repo = repo.clone();
+        let target = digest(wanted);
+        let change = change.clone();
+        self.change(Operation::RestoreManifest, Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Restoration::Unknown);
+            };
+            let Some(removed) = restore::find(c, repo, &target)? else {
+                return Ok(Restoration::Unknown);
+            };
+            let restored = quotas::within(c, |c| restore::restore(c, repo, removed, true, &change))?;
+            Ok(match restored {
+                Ok(Ok(restored)) => Restoration::Done(restored),
+                Ok(Err(missing)) => Restoration::Missing(missing),
+                Err(over) => Restoration::Refused(over),
             })
-            .await
         })
         .await
     }
 
     /// Returns up to `limit` manifests in the trash, oldest first.
     pub async fn oldest_trash(&self, limit: usize) -> Result<Vec<(RepoName, Digest)>> {
-        self.perform(Operation::OldestTrash, async {
-            self.read(|c| {
-                let mut query = c.prepare_cached(OLDEST)?;
-                let rows = query.query_map(params![limit, i64::MAX], |row| {
-                    Ok((row.get(0)?, row.get::<SqlDigest>(1)?.0))
-                })?;
-                rows.collect()
-            })
+        self.query(Operation::OldestTrash, |c| {
+            let mut query = c.prepare_cached(OLDEST)?;
+            let rows = query
+                .query_map(params![limit, i64::MAX], |row| Ok((row.get(0)?, row.get::<SqlDigest>(1)?.0)))?;
+            rows.collect()
         })
         .await
     }
@@ -144,18 +132,15 @@ impl Metadata {
         cutoff: Timestamp,
         limit: usize,
     ) -> Result<Batch> {
-        self.perform(Operation::EmptyTrash, async {
-            let repo = repo.cloned();
-            self.write(Durability::Full, move |c| {
-                let Some(repo) = repo else {
-                    return purge::start_purge(c, cutoff, limit);
-                };
-                match repo_id(c, &repo)? {
-                    Some(repo) => purge::start_purge_of_repository(c, repo, cutoff, limit),
-                    None => Ok(Batch::default()),
-                }
-            })
-            .await
+        let repo = repo.cloned();
+        self.change(Operation::EmptyTrash, Durability::Full, move |c| {
+            let Some(repo) = repo else {
+                return purge::start_purge(c, cutoff, limit);
+            };
+            match repo_id(c, &repo)? {
+                Some(repo) => purge::start_purge_of_repository(c, repo, cutoff, limit),
+                None => Ok(Batch::default()),
+            }
         })
         .await
     }

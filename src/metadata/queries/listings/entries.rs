@@ -1,7 +1,7 @@
 //! Reads single entries of lists by their keys.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::details;
+use crate::metadata::image_details;
 use crate::metadata::sql::SqlDigest;
 use crate::metadata::sql::{Connection, OptionalExtension, Row, Statement, params};
 use crate::metadata::{MAX_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry, sql};
@@ -90,7 +90,7 @@ fn manifest_row(row: Row<'_>) -> sql::Result<ManifestEntry> {
         pushed_at: row.get(6)?,
         pulled_at: read_time(row, 7)?,
         size: row.get(8)?,
-        platforms: details::listed_platforms(row, 10, 11)?.unwrap_or_else(in_index),
+        platforms: image_details::listed_platforms(row, 10, 11)?.unwrap_or_else(in_index),
     })
 }
 

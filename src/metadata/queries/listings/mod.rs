@@ -21,11 +21,6 @@ pub(in crate::metadata) use repositories::{
 #[cfg(test)]
 pub(in crate::metadata) use tags::tags_page;
 
-/// The SQL operator for later entries and the SQL sort direction.
-fn direction(descending: bool) -> (&'static str, &'static str) {
-    if descending { ("<", "DESC") } else { (">", "ASC") }
-}
-
 impl Metadata {
     /// Returns a page of the `visible` repositories that have a live manifest. Reads at most [`crate::metadata::MAX_EXAMINED`]
     /// other repositories.
@@ -34,10 +29,10 @@ impl Metadata {
         query: &ListQuery,
         visible: &Visible,
     ) -> Result<ListPage<RepositoryEntry>> {
-        self.perform(Operation::ListRepositories, async {
-            let query = query.clone();
-            let visible = visible.clone();
-            self.read_page(move |c| repositories::repositories_page(c, &query, &visible)).await
+        let query = query.clone();
+        let visible = visible.clone();
+        self.query_page(Operation::ListRepositories, move |c| {
+            repositories::repositories_page(c, &query, &visible)
         })
         .await
     }
@@ -50,46 +45,39 @@ impl Metadata {
         limit: usize,
         visible: &Visible,
     ) -> Result<ListPage<RepoName>> {
-        self.perform(Operation::RepositoryNames, async {
-            let after = after.map(str::to_owned);
-            let visible = visible.clone();
-            self.read_page(move |c| repositories::names_page(c, after.as_deref(), limit, &visible)).await
+        let after = after.map(str::to_owned);
+        let visible = visible.clone();
+        self.query_page(Operation::RepositoryNames, move |c| {
+            repositories::names_page(c, after.as_deref(), limit, &visible)
         })
         .await
     }
 
     /// Returns a repository that has a live manifest.
     pub async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>> {
-        self.perform(Operation::RepositoryEntry, async {
-            self.read(|c| match repo_id(c, repo)? {
-                Some(id) => Ok(entries::repository(c, id)?.filter(|entry| entry.manifests > 0)),
-                None => Ok(None),
-            })
+        self.query(Operation::RepositoryEntry, |c| match repo_id(c, repo)? {
+            Some(id) => Ok(entries::repository(c, id)?.filter(|entry| entry.manifests > 0)),
+            None => Ok(None),
         })
         .await
     }
 
     /// Returns a page of a repository's tags. `None` if the repository does not exist.
     pub async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>> {
-        self.perform(Operation::ListTags, async {
-            let repo = repo.clone();
-            let query = query.clone();
-            self.read_page(move |c| match repo_id(c, &repo)? {
-                Some(repo) => tags::entries(c, repo, &query).map(Some),
-                None => Ok(None),
-            })
-            .await
+        let repo = repo.clone();
+        let query = query.clone();
+        self.query_page(Operation::ListTags, move |c| match repo_id(c, &repo)? {
+            Some(repo) => tags::entries(c, repo, &query).map(Some),
+            None => Ok(None),
         })
         .await
     }
 
     /// Returns a tag.
     pub async fn tag_entry(&self, repo: &RepoName, tag: &Tag) -> Result<Option<TagEntry>> {
-        self.perform(Operation::TagEntry, async {
-            self.read(|c| match repo_id(c, repo)? {
-                Some(repo) => Ok(entries::tag(c, repo, tag.as_str())?.map(|found| found.entry)),
-                None => Ok(None),
-            })
+        self.query(Operation::TagEntry, |c| match repo_id(c, repo)? {
+            Some(repo) => Ok(entries::tag(c, repo, tag.as_str())?.map(|found| found.entry)),
+            None => Ok(None),
         })
         .await
     }
@@ -100,11 +88,9 @@ impl Metadata {
         repo: &RepoName,
         wanted: &Digest,
     ) -> Result<Option<(ManifestEntry, Related)>> {
-        self.perform(Operation::ManifestEntry, async {
-            self.read(|c| match repo_id(c, repo)? {
-                Some(repo) => entries::manifest(c, repo, &digest(wanted)),
-                None => Ok(None),
-            })
+        self.query(Operation::ManifestEntry, |c| match repo_id(c, repo)? {
+            Some(repo) => entries::manifest(c, repo, &digest(wanted)),
+            None => Ok(None),
         })
         .await
     }

@@ -6,9 +6,8 @@
 
 use std::cmp::Ordering;
 
-use crate::metadata::queries::listings::direction;
 use crate::metadata::queries::listings::entries;
-use crate::metadata::queries::listings::walk::Walk;
+use crate::metadata::queries::listings::walk::{Walk, direction};
 use crate::metadata::sql::{Connection, Row, params};
 use crate::metadata::{ListPage, ListQuery, NameRange, Place, RepositoryEntry, SortKey, Visible, sql};
 use crate::oci::RepoName;

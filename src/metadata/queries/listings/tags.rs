@@ -3,9 +3,8 @@
 //! In the orders of name, push and pull they come from an index. In the order of size all tags of the repository are
 //! read.
 
-use crate::metadata::queries::listings::direction;
 use crate::metadata::queries::listings::entries::{self, SIZE};
-use crate::metadata::queries::listings::walk::Walk;
+use crate::metadata::queries::listings::walk::{Walk, direction};
 use crate::metadata::sql::{Connection, params};
 use crate::metadata::{ListPage, ListQuery, Place, SortKey, TagEntry, Weigh, sql};
 

@@ -5,6 +5,11 @@
 
 use crate::metadata::{Continuation, ListPage, MAX_EXAMINED, MAX_PAGE_BYTES, Place, Weigh};
 
+/// The SQL operator for later entries and the SQL sort direction.
+pub(in crate::metadata) fn direction(descending: bool) -> (&'static str, &'static str) {
+    if descending { ("<", "DESC") } else { (">", "ASC") }
+}
+
 /// An entry and its place in the list.
 struct Found<T> {
     place: Place,

@@ -4,12 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness::{self, Review};
-use crate::metadata::queries::reclaimable::blobs::UnreferencedBlobs;
-use crate::metadata::queries::reclaimable::graph::{LOOKUP_COST, Sets};
-use crate::metadata::queries::reclaimable::summary::{next_and_last, set_index};
-use crate::metadata::sql::{Connection, OptionalExtension, Rows, params};
-use crate::metadata::{CollectionRules, Reclaimable, sql};
+use crate::metadata::ops::liveness::{self, Review};
+use crate::metadata::queries::reclaimable::graph::{LOOKUP_COST, Sets, UnreferencedBlobs, set_index};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Rows, params};
+use crate::metadata::{CollectionRules, Reclaimable};
 
 /// The sets that are evaluated: all unreferenced blobs, and those that are due.
 const LEASED: Sets = 1;
@@ -148,4 +146,14 @@ fn is_queued(c: &dyn Connection, kind: Review, repo: i64, digest: &[u8]) -> sql:
         repo,
         digest
     ])
+}
+
+/// Returns the first and the last of the future times.
+pub(in crate::metadata) fn next_and_last(
+    times: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    times.filter(|at| *at > now).fold((None, None), |(first, last), at| {
+        (Some(first.map_or(at, |first: Timestamp| first.min(at))), last.max(Some(at)))
+    })
 }

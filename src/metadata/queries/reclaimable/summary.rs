@@ -1,22 +1,54 @@
 //! Reports what garbage collection may remove and when: the trash, manifests that nothing holds, and blobs that only a
 //! lease protects.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::queries::reclaimable::graph::{ReclaimableGraph, Row, Sets};
-use crate::metadata::queries::reclaimable::leases::leased;
+use crate::metadata::ops::{liveness, repo_id};
+use crate::metadata::queries::reclaimable::graph::{ReclaimableGraph, Row, Sets, find, set_index};
+use crate::metadata::queries::reclaimable::leases::{leased, next_and_last};
 use crate::metadata::queries::usage;
-use crate::metadata::sql::{Connection, params};
-use crate::metadata::{CollectionRules, Reclaimable, ReclaimableSummary, Scope, sql};
+use crate::metadata::sql::{self, Connection, digest, params};
+use crate::metadata::{CollectionRules, Metadata, Operation, Reclaimable, ReclaimableSummary, Result, Scope};
+use crate::oci::{Digest, RepoName};
 
-pub(in crate::metadata) fn summarize(
-    c: &dyn Connection,
-    scope: &Scope,
-    rules: &CollectionRules,
-) -> sql::Result<ReclaimableSummary> {
+impl Metadata {
+    /// Returns what can be reclaimed in the repositories of `scope`, and when. Blobs that other repositories
+    /// link, too, free nothing. Reads the trash and the review queue of these repositories; if many entries
+    /// wait there, all edges of these repositories and all blobs.
+    pub async fn reclaimable_summary(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+    ) -> Result<ReclaimableSummary> {
+        let scope = scope.clone();
+        let rules = *rules;
+        self.query_report(Operation::ReclaimableSummary, move |c| summarize(c, &scope, &rules)).await
+    }
+
+    /// Returns the bytes on disk that deleting these manifests for good would free, together with the children
+    /// and referrers that nothing else keeps alive. Manifests that do not exist are ignored. Reads what they
+    /// refer to; if there are many, all edges of their repositories.
+    pub async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
+        self.query_report(Operation::WouldFree, move |c| {
+            let mut wanted: BTreeMap<&RepoName, Vec<Vec<u8>>> = BTreeMap::new();
+            for (repo, manifest) in &manifests {
+                wanted.entry(repo).or_default().push(digest(manifest));
+            }
+            let mut graph = ReclaimableGraph::new(c);
+            for (repo, wanted) in wanted {
+                if let Some(repo) = repo_id(c, repo)? {
+                    find(c, repo, wanted)?.into_iter().for_each(|row| graph.add(row, 1));
+                }
+            }
+            Ok(graph.freed_space()?.bytes[0])
+        })
+        .await
+    }
+}
+
+fn summarize(c: &dyn Connection, scope: &Scope, rules: &CollectionRules) -> sql::Result<ReclaimableSummary> {
     let filter = ScopeFilter::new(c, scope)?;
     let trash = list_trash(c, &filter, rules)?;
     let untagged = list_untagged(c, &filter, rules)?;
@@ -44,10 +76,6 @@ const TRASH: Sets = 1;
 const TRASH_DUE: Sets = 1 << 1;
 const UNTAGGED: Sets = 1 << 2;
 const UNTAGGED_DUE: Sets = 1 << 3;
-
-pub(in crate::metadata) fn set_index(set: Sets) -> usize {
-    set.trailing_zeros() as usize
-}
 
 /// A manifest that may be removed, and when it becomes due; `None` for never.
 type Waiting = (Row, Option<Timestamp>);
@@ -144,16 +172,6 @@ fn list_untagged(
         }
     }
     Ok(unreferenced)
-}
-
-/// Returns the first and the last of the future times.
-pub(in crate::metadata) fn next_and_last(
-    times: impl Iterator<Item = Timestamp>,
-    now: Timestamp,
-) -> (Option<Timestamp>, Option<Timestamp>) {
-    times.filter(|at| *at > now).fold((None, None), |(first, last), at| {
-        (Some(first.map_or(at, |first: Timestamp| first.min(at))), last.max(Some(at)))
-    })
 }
 
 /// Finds the earliest time when a queued item is reviewed.

@@ -11,21 +11,19 @@ use crate::metadata::queries::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 32] = [
-    ("accounting", include_str!("../../queries/accounting.rs")),
-    ("attached", include_str!("../../ops/undo/attached.rs")),
+const SOURCES: [(&str, &str); 29] = [
     ("audit", include_str!("../../ops/audit.rs")),
     ("blobs", include_str!("../../ops/blobs.rs")),
     ("collection", include_str!("../../ops/gc/collection.rs")),
     ("deletion", include_str!("../../ops/undo/deletion.rs")),
-    ("details", include_str!("../../ops/details.rs")),
+    ("details", include_str!("../../image_details.rs")),
+    ("facts", include_str!("../../facts.rs")),
     ("events", include_str!("../../ops/events.rs")),
     ("expiry", include_str!("../../ops/expiry.rs")),
     ("freed", include_str!("../../queries/reclaimable/graph.rs")),
     ("history", include_str!("../../ops/undo/history.rs")),
-    ("holds", include_str!("../../ops/gc/liveness.rs")),
+    ("holds", include_str!("../../ops/liveness.rs")),
     ("leased", include_str!("../../queries/reclaimable/leases.rs")),
-    ("links", include_str!("../../ops/gc/links.rs")),
     ("maintenance", include_str!("../../ops/maintenance.rs")),
     ("manifests", include_str!("../../ops/manifests.rs")),
     ("ops", include_str!("../../ops/mod.rs")),
@@ -42,7 +40,6 @@ const SOURCES: [(&str, &str); 32] = [
     ("snapshots", include_str!("../../queries/snapshots.rs")),
     ("tags", include_str!("../../ops/tags.rs")),
     ("trash", include_str!("../../ops/undo/trash.rs")),
-    ("unreferenced", include_str!("../../queries/reclaimable/blobs.rs")),
     ("uploads", include_str!("../../ops/uploads.rs")),
 ];
 
@@ -93,7 +90,7 @@ fn statements(source: &str) -> Vec<&str> {
 fn connect(folder: &Folder) -> Connection {
     drop(folder.store());
     let connection = Connection::open(folder.path().join("orlop.db")).expect("opened");
-    crate::metadata::sqlite::keep_plans(&connection).expect("set");
+    super::super::connection::keep_plans(&connection).expect("set");
     connection
 }
 

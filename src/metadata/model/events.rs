@@ -1,12 +1,97 @@
-//! The data that each kind of event carries.
+//! Events: what happened to the store, for an operator to read later.
+//!
+//! An event that a change causes is recorded in the transaction and by the method that makes the change.
+//! Monitored conditions (the budget, the disk, the clock) have states; every change of state is recorded.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::EventKind;
-use crate::metadata::{RetentionRun, RunCause};
+use super::names::named;
+use super::{RetentionRun, RunCause, Weigh};
+use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName};
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its position: later events have larger ids.
+    pub id: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub details: EventDetails,
+}
+
+impl Weigh for Event {
+    fn weight(&self) -> usize {
+        256 + self.details.weight()
+    }
+}
+
+named! {
+/// The kind of an event.
+pub enum EventKind or UnknownKind {
+    /// A blob was found damaged and is quarantined until it is pushed again.
+    BlobDamaged = "blob-damaged",
+    /// A push replaced the content of a quarantined blob.
+    BlobHealed = "blob-healed",
+    /// A quarantined blob was found intact and is served again.
+    BlobSound = "blob-sound",
+    /// Usage passed the budget's high mark, and too little can be reclaimed.
+    BudgetHigh = "budget-high",
+    /// The budget is exhausted: pushes are rejected.
+    BudgetFull = "budget-full",
+    /// Usage is below the budget's marks again.
+    BudgetAmple = "budget-ample",
+    /// The disk is full: pushes are rejected.
+    DiskFull = "disk-full",
+    /// The disk has enough free space again.
+    DiskAmple = "disk-ample",
+    /// The clock is wrong: nothing expires.
+    ClockSuspect = "clock-suspect",
+    /// The clock is trusted again.
+    ClockTrusted = "clock-trusted",
+    /// Policies removed something.
+    RetentionRun = "retention-run",
+    /// A policy was set.
+    PolicySet = "policy-set",
+    /// A policy was removed.
+    PolicyRemoved = "policy-removed",
+    /// A repository was deleted.
+    RepositoryDeleted = "repository-deleted",
+    /// A deleted repository was restored.
+    RepositoryRestored = "repository-restored",
+    /// A repository was renamed.
+    RepositoryRenamed = "repository-renamed",
+}
+}
+
+/// The text is not the name of an event kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("unknown event kind")]
+pub struct UnknownKind;
+
+impl EventKind {
+    /// Returns all kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter()
+    }
+
+    /// Returns all states of the monitored condition that this kind belongs to, the best first. Empty if the
+    /// kind is not a state.
+    pub fn states(self) -> &'static [Self] {
+        match self {
+            Self::BudgetAmple | Self::BudgetHigh | Self::BudgetFull => {
+                &[Self::BudgetAmple, Self::BudgetHigh, Self::BudgetFull]
+            }
+            Self::DiskAmple | Self::DiskFull => &[Self::DiskAmple, Self::DiskFull],
+            Self::ClockTrusted | Self::ClockSuspect => &[Self::ClockTrusted, Self::ClockSuspect],
+            _ => &[],
+        }
+    }
+}
 
 /// What happened, with the data of its kind. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +195,7 @@ impl EventDetails {
 
 impl EventDetails {
     /// Returns the size of its texts in bytes.
-    pub(super) fn weight(&self) -> usize {
+    fn weight(&self) -> usize {
         match self {
             Self::BlobDamaged { reason: text, .. } | Self::ClockSuspect { reason: text } => text.len(),
             Self::PolicySet { name, .. } | Self::PolicyRemoved { name, .. } => name.len(),
@@ -233,5 +318,23 @@ mod tests {
         assert_eq!(renamed.to_string(), "team/app was renamed to app");
         let trusted = serde_json::to_value(EventDetails::ClockTrusted {}).expect("JSON");
         assert_eq!(trusted, serde_json::json!({ "kind": "clock-trusted", "facts": {} }));
+    }
+
+    #[test]
+    fn names_match_their_serialised_form() {
+        for kind in EventKind::all() {
+            assert_eq!(serde_json::to_value(kind).expect("JSON"), kind.name());
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        assert_eq!("".parse::<EventKind>(), Err(UnknownKind));
+    }
+
+    #[test]
+    fn states_of_a_condition_share_one_list() {
+        for kind in EventKind::all() {
+            let states = kind.states();
+            assert!(states.is_empty() || states.contains(&kind), "{kind}");
+            assert!(states.iter().all(|state| state.states() == states), "{kind}");
+        }
     }
 }

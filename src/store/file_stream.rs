@@ -1,4 +1,4 @@
-//! Reads a file piece by piece.
+//! Reads a file piece by piece, or hands out the parts of it that are cached.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -14,8 +14,11 @@ use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 use tokio::task::JoinHandle;
 
-use super::PIECE;
-use crate::store::{Buffer, Buffers, StoreError};
+use super::buffers::{Buffer, Buffers};
+use super::error::StoreError;
+
+/// How many bytes are read at once: enough to make system calls cheap, and few enough to fit the processor's cache.
+pub(super) const PIECE: usize = 256 << 10;
 
 /// The distance at which a part that is sent unread is checked for being cached.
 const CACHE_CHECK_INTERVAL: u64 = 256 << 10;

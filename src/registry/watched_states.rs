@@ -1,21 +1,17 @@
-//! Records events for the state of the budget, the disk and the clock, which are checked periodically.
+//! The states of the budget, the disk and the clock, which are checked periodically, and which of their changes are
+//! events.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{ClockState, Registry, ServiceError};
 use crate::clock::Timestamp;
-use crate::errors::Chain;
-use crate::metadata::{EventDetails, EventKind};
+use crate::metadata::EventKind;
 
 /// How long a better state must last before it becomes an event: a state that oscillates around a threshold has not
 /// recovered yet.
 const RECOVERY_TIME: Duration = Duration::from_secs(60);
-
-/// How many events are deleted in one step.
-const DELETE_BATCH: usize = 1000;
 
 /// The known states, each under the best state of its kind.
 #[derive(Default)]
@@ -31,7 +27,12 @@ struct Watched {
 
 impl States {
     /// Returns since when `state` holds, if it has to be recorded as an event.
-    fn event_since(&self, state: EventKind, elapsed: Duration, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn event_since(
+        &self,
+        state: EventKind,
+        elapsed: Duration,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let states = state.states();
         let mut all = self.lock();
         let watched = all.entry(*states.first()?).or_default();
@@ -52,59 +53,13 @@ impl States {
         }
     }
 
-    fn set_recorded(&self, state: EventKind) {
+    pub(super) fn set_recorded(&self, state: EventKind) {
         let best = state.states().first().copied().unwrap_or(state);
         self.lock().insert(best, Watched { recorded: Some(state), better: None });
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EventKind, Watched>> {
         self.0.lock()
-    }
-}
-
-impl Registry {
-    /// Records the current state of something that is watched, if it is new: at once if it is worse, and after a while
-    /// if it is better. Call it at every check. A failed write is retried at the next check.
-    pub async fn record_state(&self, state: EventDetails) {
-        if self.settings.read_only {
-            return;
-        }
-        let kind = state.kind();
-        let elapsed = self.clock.elapsed();
-        let Some(since) = self.states.event_since(kind, elapsed, self.clock.now()) else {
-            return;
-        };
-        match self.metadata.record_state(since, state).await {
-            Ok(_) => self.states.set_recorded(kind),
-            Err(error) => {
-                let error = Chain(&error);
-                tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check");
-            }
-        }
-    }
-
-    /// Checks the clock and records whether it is trusted.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn watch_clock(&self) -> Result<(), ServiceError> {
-        let state = match self.clock_state().await? {
-            ClockState::Trusted => EventDetails::ClockTrusted {},
-            ClockState::Suspect(reason) => EventDetails::ClockSuspect { reason },
-        };
-        self.record_state(state).await;
-        Ok(())
-    }
-
-    /// Deletes excess events, and old ones unless the clock cannot be trusted.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn forget_events(&self) -> Result<(), ServiceError> {
-        let is_trusted = self.clock_state().await? == ClockState::Trusted;
-        let cutoff = is_trusted.then(|| self.clock.now().minus(self.settings.events_keep));
-        while self.metadata.forget_events(cutoff, self.settings.max_events, DELETE_BATCH).await?.more {}
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::fsck::ProblemKind;
+use super::report::ProblemKind;
 use crate::oci::{BlobKey, Digest};
 use crate::store::StoreError;
 

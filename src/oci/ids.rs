@@ -1,9 +1,11 @@
-//! Unguessable ids that never repeat: random UUIDs.
+//! Unguessable ids that never repeat: random UUIDs. One of them, with a digest, is the key of a blob.
 
 use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
+
+use super::Digest;
 
 macro_rules! random_id {
     ($(#[$description:meta])* $name:ident, formatted $form:ident) => {
@@ -52,4 +54,13 @@ random_id! {
 random_id! {
     /// Identifies the upload that the content of a digest came from: 32 lower-case hex digits.
     Generation, formatted simple
+}
+
+/// The key of a stored blob.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobKey {
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The upload that the content came from.
+    pub generation: Generation,
 }

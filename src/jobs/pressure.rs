@@ -10,24 +10,20 @@
 //! purge grants none ([`Registry::leases_recorded_since`]). Only content that a pushing client was actually
 //! promised is kept.
 
-mod promise;
-mod relief;
-mod run;
-
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub use relief::{Evicted, Evictor, SpaceGoal};
-
-use super::Collector;
+use super::collector::Collector;
+use super::eviction::{Evicted, Evictor, SpaceGoal};
+use crate::clock::Timestamp;
 use crate::errors::Chain;
 use crate::metadata::EventDetails;
 use crate::registry::{BudgetLevel, BudgetState, ReclaimerGuard, Registry, ServiceError};
-use promise::Promise;
-use run::Run;
 
 /// How often usage is checked when no push asks for space.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -233,5 +229,158 @@ fn event(state: &BudgetState, level: BudgetLevel) -> EventDetails {
         BudgetLevel::Ample => EventDetails::BudgetAmple { budget, used, reserved },
         BudgetLevel::High => EventDetails::BudgetHigh { budget, used, reserved },
         BudgetLevel::Full => EventDetails::BudgetFull { budget, used, reserved },
+    }
+}
+
+/// The maximum number of manifests purged between two checks.
+const MAX_PURGE_BATCH: u64 = 256;
+
+/// How many checks in a row may free nothing. While pushes wait, more is removed than needed in the end, because
+/// content under a lease is not freed at once. This limits how much.
+const MAX_FRUITLESS_CHECKS: u64 = 3;
+
+/// A run and its progress.
+struct Run<'a> {
+    job: &'a SpaceReclaimer,
+    /// How many manifests are removed before the next check. It grows where manifests free little.
+    chunk: AtomicU64,
+    /// How many manifests had been evicted at the last check.
+    seen: AtomicU64,
+    /// How many checks in a row freed nothing.
+    fruitless: AtomicU64,
+}
+
+impl<'a> Run<'a> {
+    fn new(job: &'a SpaceReclaimer) -> Self {
+        Self { job, chunk: AtomicU64::new(1), seen: AtomicU64::new(0), fruitless: AtomicU64::new(0) }
+    }
+
+    /// Reclaims space: removes garbage first, then the oldest manifests in the trash, then what policies allow.
+    async fn reclaim(&self) -> Result<(), ServiceError> {
+        self.collect(0).await?;
+        if !self.job.collector.check_clock().await? {
+            return Ok(());
+        }
+        loop {
+            if self.is_enough().await? {
+                return Ok(());
+            }
+            let chunk = self.chunk.load(Ordering::Relaxed);
+            if self.empty_trash(chunk).await? == 0 {
+                break;
+            }
+        }
+        if let Some(evictor) = &self.job.evictor {
+            let evicted = evictor.evict(self).await?;
+            while !self.is_enough().await? && self.empty_trash(MAX_PURGE_BATCH).await? > 0 {}
+            let Evicted { tags, manifests } = evicted;
+            tracing::debug!(tags, manifests, "evicted by retention policies");
+        }
+        Ok(())
+    }
+
+    /// Purges up to `limit` manifests from the trash and removes what that frees. Returns how many were purged.
+    async fn empty_trash(&self, limit: u64) -> Result<u64, ServiceError> {
+        let registry = &self.job.registry;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let purged = registry.metadata().oldest_trash(limit).await?;
+        if purged.is_empty() {
+            return Ok(0);
+        }
+        let count = purged.len();
+        let expected = registry.metadata().would_free(purged).await?;
+        registry.empty_trash(None, Timestamp(i64::MAX), count).await?;
+        let missing = self.job.missing().await?;
+        let freed = self.collect(expected).await?;
+        self.fruitless.fetch_add(1, Ordering::Relaxed);
+        if freed > 0 {
+            self.fruitless.store(0, Ordering::Relaxed);
+        }
+        if freed < missing / 8 {
+            let chunk = self.chunk.load(Ordering::Relaxed);
+            self.chunk.store((chunk * 2).min(MAX_PURGE_BATCH), Ordering::Relaxed);
+        }
+        Ok(count as u64)
+    }
+
+    /// Collects all garbage that is due, and returns how many bytes were freed, among them the `expected` ones.
+    async fn collect(&self, expected: u64) -> Result<u64, ServiceError> {
+        let mut freed = 0;
+        let mut more = true;
+        while more {
+            let (done, waiting) = self.job.collector.collect().await?;
+            freed += done.bytes;
+            more = waiting;
+        }
+        self.job.record_freed(expected, freed);
+        Ok(freed)
+    }
+
+    /// Whether enough space is free, or will be without further removals.
+    async fn is_enough(&self) -> Result<bool, ServiceError> {
+        let missing = self.job.missing().await?;
+        if missing == 0 {
+            return Ok(true);
+        }
+        let can_wait = !self.job.registry.pressure().has_waiting_writers();
+        let is_fruitless = self.fruitless.load(Ordering::Relaxed) >= MAX_FRUITLESS_CHECKS;
+        Ok((can_wait || is_fruitless) && self.job.promised() >= missing)
+    }
+}
+
+#[async_trait]
+impl SpaceGoal for Run<'_> {
+    async fn is_reached(&self, evicted: u64) -> Result<bool, ServiceError> {
+        let fresh = evicted.saturating_sub(self.seen.load(Ordering::Relaxed));
+        if fresh > 0 && fresh < self.chunk.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        self.seen.store(evicted, Ordering::Relaxed);
+        let mut left = fresh;
+        while left > 0 {
+            let emptied = self.empty_trash(left.min(MAX_PURGE_BATCH)).await?;
+            left = if emptied == 0 { 0 } else { left.saturating_sub(emptied) };
+        }
+        self.is_enough().await
+    }
+}
+
+/// The bytes that will be freed when leases end, so that no more is removed than needed in the meantime.
+#[derive(Debug, Clone, Copy, Default)]
+struct Promise {
+    bytes: u64,
+    /// When the promise expires, by the monotonic clock. An upload may keep the bytes for much longer than a lease.
+    until: Duration,
+}
+
+impl Promise {
+    /// Returns how many bytes are still expected.
+    fn bytes(&self, elapsed: Duration) -> u64 {
+        if elapsed < self.until { self.bytes } else { 0 }
+    }
+
+    /// Records that content of `expected` bytes was removed, and that `freed` bytes have become free by now.
+    fn record(&mut self, elapsed: Duration, expected: u64, freed: u64, lease: Duration) {
+        self.bytes = self.bytes(elapsed).saturating_add(expected).saturating_sub(freed);
+        if expected > 0 {
+            self.until = elapsed.saturating_add(lease);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promise_lasts_for_one_lease() {
+        let mut promise = Promise::default();
+        let second = Duration::from_secs(1);
+        promise.record(Duration::ZERO, 100, 30, 10 * second);
+        promise.record(5 * second, 0, 20, 10 * second);
+        assert_eq!(promise.bytes(9 * second), 50);
+        assert_eq!(promise.bytes(10 * second), 0);
+        promise.record(11 * second, 7, 100, second);
+        assert_eq!(promise.bytes(11 * second), 0);
     }
 }
