@@ -19,17 +19,16 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 
-use super::brake::Brake;
 use super::connection_state::{ConnectionState, IdleTimeout, Order, Scarcity};
-use super::endpoints::{Dialect, RequestContext};
-use super::handshake::accept;
+use super::endpoints::{Dialect, Handler, RequestContext};
 use super::inbound::{Inbound, Leftover};
-use super::metered_io::MeteredIo;
+use super::metered_io::{Brake, MeteredIo};
 use super::open::{ConnectionGuard, Shared};
+use super::peer::Peer;
 use super::request::{MeteredBody, OpenRequest, ResponseMemory};
 use super::sendfile::{Parts, Socket};
 use super::streams::Streams;
-use super::{Handler, Peer};
+use super::tls::accept;
 use crate::errors::Chain;
 use crate::memory::{Holder, Purpose};
 

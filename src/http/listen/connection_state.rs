@@ -12,7 +12,7 @@ use futures_util::task::AtomicWaker;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::ListenSettings;
+use super::settings::ListenSettings;
 use super::turn::Turn;
 use crate::memory::{Holder, MAX_WAIT};
 

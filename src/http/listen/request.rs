@@ -9,12 +9,12 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use super::ResponseBody;
 use super::connection_state::ConnectionState;
 use super::open::ConnectionGuard;
 use super::sendfile::{Chunk, Parts};
 use super::streams::{Stream, Watch};
 use crate::memory::{OutOfMemory, Purpose, Reservation};
+use crate::store::FilePart;
 
 /// The memory of a request apart from its head: its task with the handler's future, and its stream.
 pub(super) const REQUEST_MEMORY: usize = 16 * 1024;
@@ -38,6 +38,28 @@ const PIECES_MEMORY: usize = 2 * MAX_PIECE;
 /// The maximum number of bytes read at once from a file that the kernel sends, if they must come from the
 /// disk first. A piece of this size fits into the memory that the connection holds anyway.
 const MAX_UNCACHED_PIECE: usize = 16 * 1024;
+
+/// The body of a response. Its next bytes may be a part of a file.
+pub trait ResponseBody {
+    /// Takes the next bytes, if they are a part of a file that can be sent at once.
+    fn next_part(&mut self) -> Option<FilePart> {
+        None
+    }
+
+    /// The number of bytes that are in memory before it is polled; `None` if it reads them when polled.
+    fn in_memory(&self) -> Option<usize>;
+
+    /// Limits each later read to this many bytes.
+    fn limit_pieces(&mut self, _bytes: usize) {}
+}
+
+impl ResponseBody for axum::body::Body {
+    fn in_memory(&self) -> Option<usize> {
+        // A body of unknown length is produced when polled.
+        let exact = self.size_hint().exact();
+        exact.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+}
 
 /// A request that is being handled, until it is dropped.
 pub(super) struct OpenRequest {
