@@ -358,7 +358,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         max_tags: config.manifests.max_tags.get(),
         body_idle_timeout: config.server.body_idle_timeout.0,
         pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
-        public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
+        public_url: config.server.public_url.as_ref().map(ToString::to_string),
         tls: config.has_tls(),
         rate_limit: config.server.rate_limit.0,
         strict_transport: config.has_name_for_tls(),
