@@ -5,13 +5,12 @@
 //! | `open`, `stores` | locks and opens the blob store and its database, and checks that they belong together |
 //! | `state_file`, `run_record`, `loss` | detection of lost or replaced metadata |
 //! | `foreign_layout` | warning about images of another registry in the data directory |
-//! | `overlap` | check for directories within each other |
-//! | `lock`, `filesystem` | one process per directory; no database on a network filesystem |
+//! | `lock`, `filesystem` | one process per directory; no database on a network filesystem, no directory within another |
 //! | `run` | the lifecycle of `orlop serve` |
 //! | `survey` | checks of the settings against an existing store, for `check-config` |
 //! | `restore` | restore of a backup |
-//! | `shutdown`, `runtime`, `logging` | signals, threads, logs |
-//! | `failure`, `observed` | handling of failed syncs |
+//! | `process`, `logging` | threads, limits, signals; logs |
+//! | `sync_failures` | handling of failed syncs |
 //! | `certificates` | TLS certificates |
 //! | `health` | readiness checks |
 //! | `watch`, `reserve_file` | free space, and disk space reserved for the database |
@@ -24,7 +23,6 @@ mod access_control;
 pub mod admin;
 mod certificates;
 mod errors;
-mod failure;
 mod filesystem;
 mod foreign_layout;
 mod health;
@@ -34,13 +32,11 @@ mod loss;
 mod metrics;
 mod open;
 pub mod operations;
-mod overlap;
+mod process;
 mod reserve_file;
 mod restore;
 mod run;
 mod run_record;
-mod runtime;
-mod shutdown;
 mod state_file;
 mod stores;
 mod survey;
@@ -56,8 +52,9 @@ pub use errors::StartError;
 pub use health::{Health, Readiness, store_tag};
 pub use lock::{DataLock, LockError, LockedDirectory};
 pub use loss::Loss;
-pub use open::{Opened, Purpose};
+pub use open::Opened;
+pub use process::{background_runtime, disable_core_files, request_runtime};
 pub use restore::{Restored, restore};
 pub use run::serve;
-pub use runtime::{background_runtime, disable_core_files, request_runtime};
+pub use stores::Purpose;
 pub use survey::survey;

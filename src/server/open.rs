@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::errors::StartError;
-use super::failure::Failures;
 use super::filesystem::network_filesystem;
 use super::lock::StoreLock;
 use super::run_record::RunRecord;
-use super::stores::{Opening, Stores};
-use super::sync_failures::FailureRecordingStore;
+use super::stores::{Opening, Purpose, Stores};
+use super::sync_failures::{FailureRecordingStore, Failures};
 use crate::auth::{AccessControl, AnonymousMode};
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
@@ -25,17 +24,6 @@ use crate::store::{BlobStore, FilesystemStore};
 
 /// The marker file of a restore that has not finished.
 pub(super) const RESTORING: &str = "restoring";
-
-/// Why a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To serve it. Creates what is missing.
-    Serve,
-    /// To serve it even if its metadata was lost.
-    AcceptLoss,
-    /// For maintenance. The store must exist.
-    Maintain,
-}
 
 /// An open and locked store.
 pub struct Opened {

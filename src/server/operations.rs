@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::errors::StartError;
+use super::filesystem::refuse_overlap;
 use super::lock::{DataLock, LockError};
 use super::open::{Opened, collector_settings, retention, scrub_settings};
-use super::overlap::refuse_overlap;
 use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::http::Health;

@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::errors::StartError;
+use super::filesystem::refuse_overlap;
 use super::lock::{DataLock, StoreLock};
 use super::open::{Opened, RESTORING, refuse_network};
-use super::overlap::refuse_overlap;
 use super::state_file::StateFile;
 use crate::clock::Timestamp;
 use crate::config::Config;

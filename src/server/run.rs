@@ -18,11 +18,11 @@ use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, check_periodically};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
-use super::open::{Opened, Purpose};
+use super::open::Opened;
 use super::operations::Operator;
-use super::runtime::raise_open_file_limit;
-use super::shutdown;
-use super::tasks::supervise;
+use super::process::{install_signal_handlers, raise_open_file_limit};
+use super::stores::Purpose;
+use super::tasks::{Tasks, supervise};
 use super::watch::{Watch, watch};
 use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
@@ -31,7 +31,7 @@ use crate::errors::{Chain, SharedError};
 use crate::http::api::Api;
 use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
-use crate::jobs::{self, AuditUpkeep, Evictor, Job, RepositoryJob, SpaceReclaimer, Upkeep};
+use crate::jobs::{AuditUpkeep, Evictor, RepositoryJob, SpaceReclaimer, Upkeep};
 use crate::memory::MemoryBudget;
 use crate::oci::PageLimits;
 
@@ -61,7 +61,7 @@ pub async fn serve(
     logs: Arc<Logs>,
     background: &Handle,
 ) -> Result<(), StartError> {
-    let draining = shutdown::install_signal_handlers(logs).map_err(StartError::Signals)?;
+    let draining = install_signal_handlers(logs).map_err(StartError::Signals)?;
     raise_open_file_limit(config.server.max_connections.get());
     let server = Server::start(&config, purpose, draining, background).await?;
     match server.run(&config, background).await {
@@ -185,7 +185,8 @@ impl Server {
         let opened = Arc::clone(&self.operator.opened);
         let draining = self.draining.clone();
         tasks.tracker.spawn(tasks.stop.clone().run_until_cancelled_owned(async move {
-            opened.failures.wait_until_restart_is_due(&opened).await;
+            let blobs = opened.registry.blobs();
+            opened.failures.wait_until_restart_is_due(&**blobs, &opened.metadata_dir).await;
             draining.cancel();
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
@@ -305,36 +306,6 @@ fn show_once(password: &str) {
         "\n    The administrator of this registry is {ADMINISTRATOR}, with the password\n\n        \
          {password}\n\n    It is shown only once. To set another, run: orlop user password {ADMINISTRATOR}\n"
     );
-}
-
-/// Where background work runs, and the token that stops it.
-struct Tasks<'a> {
-    tracker: &'a TaskTracker,
-    background: &'a Handle,
-    stop: &'a CancellationToken,
-}
-
-impl Tasks<'_> {
-    /// Runs `work` with `shared` until it is stopped, not in the background.
-    fn supervise<T, F>(
-        &self,
-        name: &'static str,
-        shared: &Arc<T>,
-        work: impl Fn(Arc<T>) -> F + Send + 'static,
-    ) where
-        T: Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let shared = Arc::clone(shared);
-        self.tracker.spawn(supervise(name, self.stop.clone(), move || work(Arc::clone(&shared))));
-    }
-
-    fn spawn_job(&self, job: Arc<dyn Job>, interval: Duration) {
-        let name = job.name();
-        let token = self.stop.clone();
-        let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
-        self.tracker.spawn_on(supervise(name, CancellationToken::new(), run), self.background);
-    }
 }
 
 /// Builds the settings of the listener.

@@ -16,12 +16,11 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::errors::StartError;
-use super::failure::Failures;
 use super::state_file::{StateFile, StoreState};
+use super::sync_failures::Failures;
 use crate::auth::AccessControl;
 use crate::errors::Chain;
-use crate::metadata::Metadata;
-use crate::metadata::MetadataError;
+use crate::metadata::{Metadata, MetadataError};
 
 /// The state that a run starts with.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::errors::StartError;
 use crate::store::{STATE_FILE, durable};
 
 /// Only the owner may read the file.
@@ -75,10 +74,8 @@ impl StateFile {
     ///
     /// # Errors
     /// Fails if the file cannot be read.
-    pub(super) fn read(&self) -> Result<FoundState, StartError> {
-        let read = durable::read(&self.path);
-        let read = read.map_err(|error| StartError::State { path: self.path.clone(), error })?;
-        let Some(text) = read else { return Ok(FoundState::None) };
+    pub(super) fn read(&self) -> io::Result<FoundState> {
+        let Some(text) = durable::read(&self.path)? else { return Ok(FoundState::None) };
         Ok(match serde_json::from_slice(&text) {
             Ok(state) => FoundState::Known(state),
             Err(error) => FoundState::Malformed(error.to_string()),

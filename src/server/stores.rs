@@ -6,18 +6,28 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::errors::StartError;
-use super::failure::Failures;
 use super::lock::{LockError, StoreLock};
 use super::loss::{Evidence, Loss, move_database};
-use super::open::Purpose;
 use super::run_record::{RunRecord, Start, StartingRun};
 use super::state_file::{FoundState, StateFile, StoreState};
+use super::sync_failures::Failures;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::errors::Chain;
 use crate::metadata::sqlite::{self, DatabaseState, Inspection};
 use crate::metadata::{Access, Metadata};
 use crate::store::{self, BlobStore, FilesystemStore};
+
+/// Why a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve it. Creates what is missing.
+    Serve,
+    /// To serve it even if its metadata was lost.
+    AcceptLoss,
+    /// For maintenance. The store must exist.
+    Maintain,
+}
 
 /// The open blob store and database.
 pub(super) struct Stores {
@@ -93,7 +103,9 @@ impl<'a> Opening<'a> {
         };
         let store = store.map(|store| store.store_id());
         let database = sqlite::inspect(&self.metadata_dir)?;
-        Ok(Found { store, blobs, state: self.file.read()?, database })
+        let state = self.file.read();
+        let state = state.map_err(|error| StartError::State { path: self.file.path().to_owned(), error })?;
+        Ok(Found { store, blobs, state, database })
     }
 
     /// Fails if a store or database is missing that should exist.
