@@ -5,22 +5,20 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::accounts::Accounts;
-use super::bearer::{Bearer, TokenSubject, User};
 use super::credentials::{Credentials, is_too_long};
-use super::htpasswd_file::HtpasswdFile;
+use super::htpasswd::HtpasswdFile;
 use super::identity::{Authority, Identities};
 use super::lookalikes::{LookAlikes, find_look_alikes, is_look_alike};
 use super::low_priority_pool::LowPriorityPool;
 use super::modes::AnonymousModes;
 use super::passwords::{PasswordHashes, Passwords, StoredHash};
-use super::principal::{AuthError, Principal};
+use super::principal::{AuthError, Bearer, Principal, TokenSubject, User};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Permission};
-use super::secret;
+use super::secret::{self, credential_fingerprint};
 use super::tokens::{Token, Tokens};
 use crate::clock::Clock;
 use crate::memory::MemoryBudget;
@@ -425,11 +423,4 @@ impl AccessControl {
         self.accounts.record_use(&record.id, record.used_at, self.clock.now());
         Ok(Principal::Token(record))
     }
-}
-
-/// A short hash that identifies a credential and reveals nothing about it.
-pub(super) fn credential_fingerprint(credential: &str) -> String {
-    let mut fingerprint = hex::encode(Sha256::digest(credential));
-    fingerprint.truncate(32);
-    fingerprint
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use super::access_control::AccessControl;
 use super::administration::Result;
-use super::identity::FederatedIdentity;
-use super::principal::{AuthError, Principal};
+use super::principal::{AuthError, FederatedIdentity, Principal};
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
 use crate::metadata::{AccountChange, Role, Scope, TokenRecord};

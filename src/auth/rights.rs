@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bearer::TokenSubject;
 use super::directory::{Directory, HeldRole};
-use super::identity::FederatedIdentity;
 use super::modes::AnonymousModes;
-use super::principal::Principal;
+use super::principal::{FederatedIdentity, Principal, TokenSubject};
 use super::scope::{Action, Permission};
 use crate::metadata::{Role, Scope, TokenRecord};
 use crate::oci::RepoName;

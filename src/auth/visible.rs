@@ -2,9 +2,8 @@
 //! that a store can search.
 
 use super::access_control::AccessControl;
-use super::bearer::{Bearer, TokenSubject, User};
 use super::directory::HeldRole;
-use super::principal::Principal;
+use super::principal::{Bearer, Principal, TokenSubject, User};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Permission};
 use crate::metadata::{NameRange, Visible};

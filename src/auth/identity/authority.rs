@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::keys::{KeySource, Keys};
-use super::provider::subject;
-use super::signed::{Claims, ExpectedParties, TokenError, verify};
+use super::signed::{Claims, ExpectedParties, TokenError, subject, verify};
 use crate::auth::scope::Grant;
 use crate::clock::{Clock, Timestamp};
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::authority::Authority;
-use super::federated::FederatedIdentity;
 use super::provider::Provider;
-use super::signed::{TokenError, looks_signed, unverified_issuer};
-use crate::auth::bearer::{Bearer, TokenSubject};
+use super::signed::{TokenError, unverified_issuer};
 use crate::auth::expiring_cache::ExpiringCache;
-use crate::auth::principal::{AuthError, Principal};
+use crate::auth::jws::looks_signed;
+use crate::auth::principal::{AuthError, Bearer, FederatedIdentity, Principal, TokenSubject};
 use crate::clock::Timestamp;
 use crate::errors::Chain;
 

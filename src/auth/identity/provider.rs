@@ -1,7 +1,6 @@
 //! Verifies tokens of an OpenID Connect provider and evaluates the provider's rules on their claims.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,20 +9,16 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
-use super::federated::FederatedIdentity;
 use super::jwks::KeysError;
 use super::keys::{KeySource, Keys};
 use super::rules::{Rule, RuleError, RuleSettings};
-use super::sign_in::{Attempt, SignIn, is_for_attempt};
-use super::signed::{Claims, ExpectedParties, TokenError, verify};
-use crate::auth::access_control::credential_fingerprint;
+use super::sign_in::{Attempt, SignIn, SignInSettings, is_for_attempt};
+use super::signed::{Claims, ExpectedParties, TokenError, subject, verify};
+use crate::auth::principal::FederatedIdentity;
+use crate::auth::secret::credential_fingerprint;
 use crate::clock::{Clock, Timestamp};
 use crate::errors::BoxError;
 use crate::metadata::Team;
-use crate::printable::is_unprintable;
-
-/// The maximum length of a subject in bytes (OpenID Connect Core 1.0, section 2).
-const MAX_SUBJECT_LEN: usize = 255;
 
 /// The settings of a provider.
 ///
@@ -45,29 +40,6 @@ pub struct ProviderSettings {
     pub sign_in: Option<SignInSettings>,
     /// Which claims give which roles and teams.
     pub rules: Vec<RuleSettings>,
-}
-
-/// How people sign in through a provider.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SignInSettings {
-    /// The client id of this registry at the provider.
-    pub client_id: String,
-    /// The client secret of this registry.
-    pub client_secret: Option<String>,
-    /// The scopes to request.
-    pub scopes: Vec<String>,
-    /// The claim that becomes the user name.
-    pub user_claim: String,
-    /// How long the access token of a sign-in is valid.
-    pub token_lifetime: Duration,
-}
-
-/// Omits the secret.
-impl fmt::Debug for SignInSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client_id, scopes, user_claim, token_lifetime, .. } = self;
-        f.debug_tuple("SignIn").field(&(client_id, scopes, user_claim, token_lifetime)).finish()
-    }
 }
 
 /// An OpenID Connect provider.
@@ -253,11 +225,4 @@ impl Provider {
             until,
         ))
     }
-}
-
-/// The subject of a token. An invalid subject is rejected and not cleaned up: two subjects could become the same.
-pub(super) fn subject(claims: &Claims) -> Option<&str> {
-    let subject = claims.get("sub")?.as_str()?;
-    let is_valid = (1..=MAX_SUBJECT_LEN).contains(&subject.len()) && !subject.contains(is_unprintable);
-    is_valid.then_some(subject)
 }
