@@ -15,51 +15,26 @@ use crate::text_file;
 /// The minimum time between two checks of the file for changes. It is checked when its users are needed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The users of a file: their names and the bcrypt hashes of their passwords.
-#[derive(Debug, Default)]
-pub(super) struct Users {
-    hashes: HashMap<String, String>,
-}
+/// The users of a file: the bcrypt hashes of their passwords, by name.
+pub(super) type Users = HashMap<String, String>;
 
-impl Users {
-    /// Parses the text of a file. Skips invalid lines, whose users can't log in, and returns an error for each.
-    pub(super) fn parse(text: &str) -> (Self, Vec<String>) {
-        let mut users = Self::default();
-        let mut skipped = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            match parse_line(line) {
-                Ok((name, hash)) => {
-                    users.hashes.insert(name.to_owned(), hash.to_owned());
-                }
-                Err(why) => skipped.push(format!("line {}: {why}", number + 1)),
-            }
+/// Parses the text of a file. Skips invalid lines, whose users can't log in, and returns an error for each.
+fn parse(text: &str) -> (Users, Vec<String>) {
+    let mut users = Users::new();
+    let mut skipped = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
         }
-        (users, skipped)
+        match parse_line(line) {
+            Ok((name, hash)) => {
+                users.insert(name.to_owned(), hash.to_owned());
+            }
+            Err(why) => skipped.push(format!("line {}: {why}", number + 1)),
+        }
     }
-
-    /// The hash of a user's password.
-    pub(super) fn hash(&self, name: &str) -> Option<&str> {
-        self.hashes.get(name).map(String::as_str)
-    }
-
-    /// Any of the hashes. A login with an unknown user name is compared with it, so that it takes as long as others.
-    pub(super) fn any_hash(&self) -> Option<&str> {
-        self.hashes.values().next().map(String::as_str)
-    }
-
-    /// The names of the users.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.hashes.keys().map(String::as_str)
-    }
-
-    /// The number of users.
-    pub(super) fn len(&self) -> usize {
-        self.hashes.len()
-    }
+    (users, skipped)
 }
 
 fn parse_line(line: &str) -> Result<(&str, &str), &'static str> {
@@ -100,7 +75,7 @@ impl HtpasswdFile {
 
     /// The names of the users.
     pub fn names(&self) -> Vec<String> {
-        self.current().names().map(str::to_owned).collect()
+        self.current().keys().cloned().collect()
     }
 
     /// The users. If the file can't be read, the last users stay in effect, so that a mistake locks no user out.
@@ -126,7 +101,7 @@ impl HtpasswdFile {
 }
 
 fn read(path: &Path) -> io::Result<Users> {
-    let (users, skipped) = Users::parse(&text_file::read(path)?);
+    let (users, skipped) = parse(&text_file::read(path)?);
     for error in skipped {
         tracing::warn!(path = %path.display(), error, "skipped an invalid line of the htpasswd file");
     }
@@ -147,11 +122,11 @@ mod tests {
         let text = format!(
             "# people\nann:{hash}\n\n  bob:{hash}  \nmd5:$apr1$x$y\nplain:secret\n:{hash}\nnobody\nbad:$2y$10$x"
         );
-        let (users, skipped) = Users::parse(&text);
+        let (users, skipped) = parse(&text);
         assert_eq!(users.len(), 2);
-        assert_eq!(users.hash("ann"), Some(hash.as_str()));
-        assert_eq!(users.hash("bob"), Some(hash.as_str()));
-        assert_eq!(users.hash("md5"), None);
+        assert_eq!(users.get("ann"), Some(&hash));
+        assert_eq!(users.get("bob"), Some(&hash));
+        assert_eq!(users.get("md5"), None);
         let lines: Vec<_> = skipped.iter().map(|line| line.split(':').next().expect("a line")).collect();
         assert_eq!(lines, ["line 5", "line 6", "line 7", "line 8", "line 9"]);
         assert!(!skipped.concat().contains("secret"), "errors contain no secret");
@@ -165,7 +140,7 @@ mod tests {
         fs::write(&path, format!("\u{feff}ann:{hash}\r\nbob:{hash}\r\n")).expect("written");
         let watched = HtpasswdFile::open(&path, Arc::new(ManualClock::at(Timestamp(0)))).expect("opened");
         let users = watched.current();
-        assert!(users.hash("ann").is_some() && users.hash("bob").is_some());
+        assert!(users.contains_key("ann") && users.contains_key("bob"));
         fs::write(&path, "\u{feff}").expect("written");
         assert_eq!(read(&path).expect("read").len(), 0);
     }
@@ -181,7 +156,7 @@ mod tests {
         let names = || {
             clock.advance(CHECK_INTERVAL);
             let users = watched.current();
-            (users.hash("ann").is_some(), users.hash("bob").is_some())
+            (users.contains_key("ann"), users.contains_key("bob"))
         };
         assert_eq!(names(), (true, false));
         let other = dir.path().join("other");

@@ -3,8 +3,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `access_control` | authenticates by password or token, issues tokens, and asks `rights` for decisions |
-//! | `rights` | the only place that decides what a principal may do |
-//! | `visible` | the repositories that lists show to a principal, consistent with `rights` |
+//! | `rights` | the only place that decides what a principal may do, and which repositories lists show to it |
 //! | `principal` | the authenticated principal, with the content of its bearer token, and the reasons for rejecting a request |
 //! | `directory`, `accounts` | a snapshot of the accounts and their grants, and the cache that keeps it current |
 //! | `administration` | changes accounts, teams, grants and access tokens |
@@ -47,7 +46,6 @@ mod rights;
 mod scope;
 mod secret;
 mod tokens;
-mod visible;
 
 pub use access_control::{AccessControl, AccessSettings};
 pub use accounts::{AccountUpkeep, Accounts};

@@ -67,7 +67,7 @@ impl AccessControl {
         identity: &FederatedIdentity,
         now: Timestamp,
     ) -> io::Result<Option<String>> {
-        let Some(lifetime) = self.identities().session_lifetime(identity) else { return Ok(None) };
+        let Some(lifetime) = self.identities.session_lifetime(identity) else { return Ok(None) };
         Ok(Some(self.tokens().issue_renewal(identity.clone(), lifetime, now)?.text))
     }
 

@@ -44,13 +44,15 @@ pub struct ProviderSettings {
 
 /// An OpenID Connect provider.
 pub struct Provider {
-    name: String,
+    /// The name of the provider in this registry.
+    pub(super) name: String,
     /// Without and with a slash at the end, because tokens use both.
     issuers: [String; 2],
     audience: Option<String>,
-    keys: Keys,
-    session_lifetime: Duration,
-    sign_in: Option<SignIn>,
+    pub(super) keys: Keys,
+    /// How long a job may get new tokens after it logged in.
+    pub(super) session_lifetime: Duration,
+    pub(super) sign_in: Option<SignIn>,
     rules: Vec<Rule>,
     settings_fingerprint: String,
     clock: Arc<dyn Clock>,
@@ -118,21 +120,6 @@ impl Provider {
         })
     }
 
-    /// The name of the provider in this registry.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// How long a job may get new tokens after it logged in.
-    pub(super) fn session_lifetime(&self) -> Duration {
-        self.session_lifetime
-    }
-
-    /// The generation of the keys; `None` if they may have changed.
-    pub(super) fn keys_generation(&self) -> Option<u64> {
-        self.keys.generation()
-    }
-
     /// Whether this provider is the issuer that a token names.
     pub(super) fn is_issuer(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|own| own == issuer)
@@ -141,11 +128,6 @@ impl Provider {
     /// Whether an identity came from this provider with its current settings.
     pub(super) fn is_provider_of(&self, identity: &FederatedIdentity) -> bool {
         identity.settings_fingerprint == self.settings_fingerprint
-    }
-
-    /// Whether people can sign in with this provider.
-    pub(super) fn has_sign_in(&self) -> bool {
-        self.sign_in.is_some()
     }
 
     /// The address to send a browser to for a sign-in; the provider sends it back to `redirect`.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::discovery::{ProviderMetadata, discover};
+use super::discovery::{MAX_RESPONSE_BYTES, ProviderMetadata, discover};
 use super::jwks::KeysError;
 use super::signed::Claims;
 use crate::clock::Clock;
@@ -23,9 +23,6 @@ const METADATA_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// How long to wait after a failed request for the metadata.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The maximum size of a response body.
-const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 /// How people sign in through a provider.
 #[derive(Clone, PartialEq, Eq)]

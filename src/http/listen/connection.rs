@@ -188,7 +188,7 @@ impl<A: Handler> Service<A> {
             async move {
                 if stream.is_none() {
                     // hyper may serve many pipelined requests in one poll.
-                    poll_fn(|cx| this.guard.state.turn().poll_remaining(cx)).await;
+                    poll_fn(|cx| this.guard.state.turn.poll_remaining(cx)).await;
                 }
                 let body = this.respond(request, open).await;
                 // From here on, the stream waits for the client to read.
@@ -203,7 +203,7 @@ impl<A: Handler> Service<A> {
 
     async fn respond(&self, request: Request<Incoming>, open: OpenRequest) -> Response<MeteredBody<A::Body>> {
         let dialect = Dialect::of(request.uri().path());
-        let response = if open.is_refused() {
+        let response = if open.is_refused {
             drop(request);
             self.guard.memory().record_refusal();
             self.handler.overloaded(dialect)
@@ -211,16 +211,15 @@ impl<A: Handler> Service<A> {
             self.handle(request, &open).await
         };
         let (head, mut body) = response.into_parts();
-        match ResponseMemory::reserve(&mut body, &self.guard, self.parts.is_some()).await {
-            Ok(memory) => Response::from_parts(head, MeteredBody::new(body, open, memory)),
-            Err(_) => {
-                drop(body);
-                self.handler
-                    .overloaded(dialect)
-                    .map(|body| MeteredBody::new(body, open, ResponseMemory::default()))
-            }
-        }
-        .map(|body| body.with_parts(self.parts.clone()))
+        let (response, memory) =
+            match ResponseMemory::reserve(&mut body, &self.guard, self.parts.is_some()).await {
+                Ok(memory) => (Response::from_parts(head, body), memory),
+                Err(_) => {
+                    drop(body);
+                    (self.handler.overloaded(dialect), ResponseMemory::default())
+                }
+            };
+        response.map(|body| MeteredBody::new(body, open, memory, self.parts.clone()))
     }
 
     /// Calls the handler, and closes the connection after the response if necessary.

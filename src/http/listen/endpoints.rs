@@ -56,7 +56,7 @@ impl RequestContext<'_> {
 
     /// Records that the client is this user.
     pub fn record_user(&self, user: &str) {
-        self.open.record_user(user);
+        self.open.guard.record_user(user);
     }
 
     /// Records that the request is part of a client's work, a reason to keep the connection; a probe is not.

@@ -63,9 +63,10 @@ impl ResponseBody for axum::body::Body {
 
 /// A request that is being handled, until it is dropped.
 pub(super) struct OpenRequest {
-    guard: Arc<ConnectionGuard>,
+    pub(super) guard: Arc<ConnectionGuard>,
     sending: bool,
-    is_refused: bool,
+    /// Whether to reject the request: memory is short, and its client or connection already holds enough.
+    pub(super) is_refused: bool,
     memory: Mutex<Option<ChargedMemory>>,
 }
 
@@ -126,15 +127,6 @@ impl OpenRequest {
 
     pub(super) fn state(&self) -> &ConnectionState {
         &self.guard.state
-    }
-
-    /// Whether to reject the request: memory is short, and its client or connection already holds enough.
-    pub(super) fn is_refused(&self) -> bool {
-        self.is_refused
-    }
-
-    pub(super) fn record_user(&self, user: &str) {
-        self.guard.record_user(user);
     }
 
     pub(super) fn mark_authenticated(&self) {
@@ -218,15 +210,11 @@ pub(super) struct MeteredBody<B> {
 }
 
 impl<B> MeteredBody<B> {
-    pub(super) fn new(body: B, mut open: OpenRequest, memory: ResponseMemory) -> Self {
+    /// Wraps `body`. `parts` is the queue of file parts that the kernel sends.
+    pub(super) fn new(body: B, mut open: OpenRequest, memory: ResponseMemory, parts: Option<Parts>) -> Self {
         open.sending = true;
         open.state().start_response();
-        Self { body, parts: None, rest: Bytes::new(), watch: None, _memory: memory, _open: open }
-    }
-
-    /// Adds the queue of file parts that the kernel sends.
-    pub(super) fn with_parts(self, parts: Option<Parts>) -> Self {
-        Self { parts, ..self }
+        Self { body, parts, rest: Bytes::new(), watch: None, _memory: memory, _open: open }
     }
 
     /// Adds the HTTP/2 stream that the body is sent on.

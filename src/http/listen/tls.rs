@@ -72,13 +72,13 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     /// The current states of the files.
-    pub(super) fn states(&self) -> Vec<FileState> {
+    fn states(&self) -> Vec<FileState> {
         let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         paths.into_iter().flatten().map(|path| FileState::of(path)).collect()
     }
 
     /// Loads the configuration, for HTTP/2 and HTTP/1.1, from the current files.
-    pub(super) fn load(&self) -> Result<Loaded, TlsError> {
+    fn load(&self) -> Result<Loaded, TlsError> {
         let in_file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
         let chain = certificates(&self.certificate).map_err(|reason| in_file(&self.certificate, reason))?;
         let key = private_key(&self.key).map_err(|reason| in_file(&self.key, reason))?;
@@ -89,7 +89,7 @@ impl TlsFiles {
     }
 
     /// Loads a configuration without a certificate, so that every handshake fails until there is one.
-    pub(super) fn load_without_certificate(&self) -> Result<Loaded, TlsError> {
+    fn load_without_certificate(&self) -> Result<Loaded, TlsError> {
         let config = self.config_builder()?.with_cert_resolver(Arc::new(NoCertificate));
         Ok(Loaded { config: Arc::new(config), leaf: None })
     }
@@ -145,9 +145,9 @@ fn timestamp(seconds: i64) -> Timestamp {
 
 /// A loaded configuration, and the server's own certificate if it can be parsed.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) config: Arc<ServerConfig>,
-    pub(super) leaf: Option<Leaf>,
+struct Loaded {
+    config: Arc<ServerConfig>,
+    leaf: Option<Leaf>,
 }
 
 /// A resolver without any certificate.
@@ -258,13 +258,8 @@ impl Tls {
 
     /// The configuration for new connections. Each load has its own session cache, so no session from earlier
     /// files is resumed.
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
+    fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().config)
-    }
-
-    /// The challenges of a certificate authority, if the files come from one.
-    pub(super) fn challenges(&self) -> Option<&Challenges> {
-        self.challenges.as_deref()
     }
 
     /// Watches the files for ever. If new files cannot be used, the last configuration stays in use, so that
@@ -306,7 +301,7 @@ impl Tls {
 
 /// Performs the handshake. Returns `None` if it was only a challenge of a certificate authority.
 pub(super) async fn accept<S: Socket>(tls: &Tls, io: S) -> io::Result<Option<TlsStream<S>>> {
-    let Some(challenges) = tls.challenges().filter(|challenges| !challenges.is_idle()) else {
+    let Some(challenges) = tls.challenges.as_deref().filter(|challenges| !challenges.is_idle()) else {
         return TlsAcceptor::from(tls.current()).accept(io).await.map(Some);
     };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
