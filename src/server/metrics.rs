@@ -14,8 +14,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::runtime::Handle;
 
+use super::disk_space::Watch;
 use super::operations::Operator;
-use super::watch::Watch;
 use crate::errors::Chain;
 use crate::jobs::SpaceReclaimer;
 use crate::metadata::{PrefixUsage, QuotaUse, ReclaimableSummary, Scope, Totals};

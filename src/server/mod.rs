@@ -2,7 +2,7 @@
 //!
 //! | file | responsibility |
 //! | --- | --- |
-//! | `open`, `stores` | locks and opens the blob store and its database, and checks that they belong together |
+//! | `open` | locks and opens the blob store and its database, and checks that they belong together |
 //! | `state_file`, `run_record`, `loss` | detection of lost or replaced metadata |
 //! | `foreign_layout` | warning about images of another registry in the data directory |
 //! | `lock`, `filesystem` | one process per directory; no database on a network filesystem, no directory within another |
@@ -11,9 +11,11 @@
 //! | `restore` | restore of a backup |
 //! | `process`, `logging` | threads, limits, signals; logs |
 //! | `sync_failures` | handling of failed syncs |
+//! | `settings` | the settings of the registry, its jobs and its listeners, from the configuration |
+//! | `access_control` | accounts, tokens and identity providers, from the configuration |
 //! | `certificates` | TLS certificates |
 //! | `health` | readiness checks |
-//! | `watch`, `reserve_file` | free space, and disk space reserved for the database |
+//! | `disk_space` | free space, and disk space reserved for the database |
 //! | `tasks` | background tasks that restart after a panic |
 //! | `traces` | span export to a collector, with the feature `otlp` |
 //! | `metrics` | the `/metrics` of the stores |
@@ -22,6 +24,7 @@
 mod access_control;
 pub mod admin;
 mod certificates;
+mod disk_space;
 mod errors;
 mod filesystem;
 mod foreign_layout;
@@ -33,18 +36,16 @@ mod metrics;
 mod open;
 pub mod operations;
 mod process;
-mod reserve_file;
 mod restore;
 mod run;
 mod run_record;
+mod settings;
 mod state_file;
-mod stores;
 mod survey;
 mod sync_failures;
 mod tasks;
 #[cfg(feature = "otlp")]
 pub mod traces;
-mod watch;
 
 pub use access_control::{check_access_control_files, load_access_control};
 pub use certificates::check_certificates;
@@ -52,9 +53,8 @@ pub use errors::StartError;
 pub use health::{Health, Readiness, store_tag};
 pub use lock::{DataLock, LockError, LockedDirectory};
 pub use loss::Loss;
-pub use open::Opened;
+pub use open::{Opened, Purpose};
 pub use process::{background_runtime, disable_core_files, request_runtime};
 pub use restore::{Restored, restore};
 pub use run::serve;
-pub use stores::Purpose;
 pub use survey::survey;

@@ -13,27 +13,25 @@ use tokio_util::task::TaskTracker;
 use super::access_control::{ensure_administrator, load_access_control};
 use super::admin;
 use super::certificates::{CertificateMetrics, Certificates};
+use super::disk_space::{Watch, watch};
 use super::errors::StartError;
 use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, check_periodically};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
-use super::open::Opened;
+use super::open::{Opened, Purpose};
 use super::operations::Operator;
 use super::process::{install_signal_handlers, raise_open_file_limit};
-use super::stores::Purpose;
+use super::settings::{http_settings, listen_settings};
 use super::tasks::{Tasks, supervise};
-use super::watch::{Watch, watch};
 use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::errors::{Chain, SharedError};
 use crate::http::api::Api;
-use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
-use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
+use crate::http::listen::{ListenSettings, Peer, serve as listen};
+use crate::http::{App, AppState, HttpMetrics};
 use crate::jobs::{AuditUpkeep, Evictor, RepositoryJob, SpaceReclaimer, Upkeep};
-use crate::memory::MemoryBudget;
-use crate::oci::PageLimits;
 
 /// Interval of the frequent upkeep jobs.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -137,7 +135,7 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         self.spawn_jobs(config, &Tasks { tracker: &tasks, background, stop: &stop });
-        let api = self.api(config);
+        let api = self.operator.api(Arc::clone(&self.health) as _, config.api.changes);
         self.spawn_admin(Arc::clone(&api), &tasks, &stop);
         let app = self.app(config, api);
         self.announce(config);
@@ -234,10 +232,6 @@ impl Server {
         tasks.spawn(listen(listener, router, settings, stop.clone()));
     }
 
-    fn api(&self, config: &Config) -> Arc<Api> {
-        self.operator.api(Arc::clone(&self.health) as _, config.api.changes)
-    }
-
     fn app(&self, config: &Config, api: Arc<Api>) -> App {
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
@@ -306,40 +300,6 @@ fn show_once(password: &str) {
         "\n    The administrator of this registry is {ADMINISTRATOR}, with the password\n\n        \
          {password}\n\n    It is shown only once. To set another, run: orlop user password {ADMINISTRATOR}\n"
     );
-}
-
-/// Builds the settings of the listener.
-fn listen_settings(config: &Config, tls: Option<Arc<Tls>>, memory: MemoryBudget) -> ListenSettings {
-    let server = &config.server;
-    ListenSettings {
-        max_connections: server.max_connections.get(),
-        head_timeout: server.header_timeout.0,
-        write_timeout: server.write_timeout.0,
-        drain_timeout: server.drain_timeout.0,
-        shared_networks: server.trusted_proxies.iter().map(|network| network.0).collect(),
-        memory,
-        tls,
-        ..ListenSettings::default()
-    }
-}
-
-fn http_settings(config: &Config) -> HttpSettings {
-    HttpSettings {
-        max_manifest_size: usize::try_from(config.manifests.max_size.0).unwrap_or(usize::MAX),
-        max_tags: config.manifests.max_tags.get(),
-        body_idle_timeout: config.server.body_idle_timeout.0,
-        pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
-        public_url: config.server.public_url.as_ref().map(ToString::to_string),
-        tls: config.has_tls(),
-        rate_limit: config.server.rate_limit.0,
-        strict_transport: config.has_name_for_tls(),
-        trusted_proxies: trusted_proxies(&config.server),
-    }
-}
-
-fn trusted_proxies(server: &config::Server) -> TrustedProxies {
-    let networks = server.trusted_proxies.iter().map(|network| network.0);
-    TrustedProxies::new(networks).with_header(server.forwarded_header)
 }
 
 /// Binds and listens at `address`.

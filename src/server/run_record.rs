@@ -73,7 +73,7 @@ impl StartingRun {
                 tracing::warn!(%error, "disk full: this start is not recorded");
                 Ok(Self { file, state: start.state, run, announced: false })
             }
-            Err(error) => Err(StartError::State { path: file.path().to_owned(), error }),
+            Err(error) => Err(StartError::State { path: file.path.clone(), error }),
             Ok(()) => Ok(Self { file, state, run, announced: true }),
         }
     }
@@ -127,7 +127,7 @@ async fn commit(metadata: &Metadata, run: Uuid, start: &Start) -> Result<bool, S
 fn confirm(file: &StateFile, state: &StoreState) -> Result<bool, StartError> {
     match file.write(state) {
         Err(error) if is_full(&error) => Ok(false),
-        Err(error) => Err(StartError::State { path: file.path().to_owned(), error }),
+        Err(error) => Err(StartError::State { path: file.path.clone(), error }),
         Ok(()) => Ok(true),
     }
 }

@@ -57,17 +57,13 @@ pub(super) enum FoundState {
 /// The state file of one store.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl StateFile {
     /// Returns the state file of the store in `data`.
     pub(super) fn of(data: &Path) -> Self {
         Self { path: data.join(STATE_FILE) }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Reads the file.
@@ -124,7 +120,7 @@ mod tests {
             file.write(&state).expect("written");
             assert_eq!(file.read().expect("readable"), FoundState::Known(state));
         }
-        fs::write(file.path(), "{\"closed\":").expect("written");
+        fs::write(&file.path, "{\"closed\":").expect("written");
         assert!(matches!(file.read().expect("readable"), FoundState::Malformed(_)));
         file.remove().expect("removed");
         file.remove().expect("removed already");
@@ -136,7 +132,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = StateFile::of(dir.path());
         let text = r#"{"closed":false,"images":true,"run":null,"clean":true,"folded":false,"later":[1]}"#;
-        fs::write(file.path(), text).expect("written");
+        fs::write(&file.path, text).expect("written");
         assert!(matches!(file.read().expect("readable"), FoundState::Known(state) if state.run.is_none()));
     }
 
