@@ -1,4 +1,5 @@
-//! The authority: its settings, the HTTP client for requests to it, and the account there, which is a key that it knows.
+//! The authority: its settings, the HTTP client for requests to it, and the account there, which is a key that it
+//! knows.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! Decides when to renew a certificate, also by the time that the authority suggests, and when to retry after a failure.
+//! Decides when to renew a certificate, also by the time that the authority suggests, and when to retry after a
+//! failure.
 
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The minimum time between two requests for a suggested renewal time.
 const MIN_SUGGESTION_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The maximum time between two such requests. After a failed request the next one waits this long, because the authority
-/// may not support ARI.
+/// The maximum time between two such requests. After a failed request the next one waits this long, because the
+/// authority may not support ARI.
 const MAX_SUGGESTION_INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// When to request the next certificate: when a third of the current one's lifetime is left, or up to a thirtieth
@@ -74,8 +75,8 @@ impl Pace {
     }
 }
 
-/// The last renewal time that the authority suggested for a certificate (ARI, RFC 9773). It is earlier than usual if, for
-/// example, the authority has to revoke many certificates.
+/// The last renewal time that the authority suggested for a certificate (ARI, RFC 9773). It is earlier than usual if,
+/// for example, the authority has to revoke many certificates.
 #[derive(Debug, Default)]
 pub(super) struct Suggestion {
     certificate: Option<CertificateDer<'static>>,

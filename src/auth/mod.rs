@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `access_control` | authenticates by password or token, issues tokens, and asks `rights` for decisions |
 //! | `rights` | the only place that decides what a principal may do, and which repositories lists show to it |
-//! | `principal` | the authenticated principal, with the content of its bearer token, and the reasons for rejecting a request |
+//! | `principal` | the authenticated principal, and the reasons for rejecting a request |
 //! | `directory`, `accounts` | a snapshot of the accounts and their grants, and the cache that keeps it current |
 //! | `administration` | changes accounts, teams, grants and access tokens |
 //! | `lookalikes` | finds user names that differ only in case |

@@ -253,8 +253,8 @@ impl Drop for NetworkTurn<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct LoginFingerprint([u8; 32]);
 
-/// The fingerprints of recent successful checks. Hashing the password again for each request would cost a hundred times as
-/// much as the request itself.
+/// The fingerprints of recent successful checks. Hashing the password again for each request would cost a hundred times
+/// as much as the request itself.
 struct VerifiedPasswords {
     /// Makes the fingerprints of this process useless elsewhere.
     salt: Uuid,

@@ -1,5 +1,5 @@
-//! The principal of a request (who it comes from): a user, an external identity, or the subject of a bearer token. And the
-//! errors of authentication and authorisation.
+//! The principal of a request (who it comes from): a user, an external identity, or the subject of a bearer token. And
+//! the errors of authentication and authorisation.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Starts a short-lived command and connects it to its store: through the running server that uses it, or directly, through the same API router
-//! in this process.
+//! Starts a short-lived command and connects it to its store: through the running server that uses it, or directly,
+//! through the same API router in this process.
 
 use std::sync::Arc;
 use std::time::Duration;

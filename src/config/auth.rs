@@ -1,5 +1,5 @@
-//! `[auth]`, `[[identity_providers]]` and `[token_authority]`: access modes, users, and external sources of identities and
-//! tokens.
+//! `[auth]`, `[[identity_providers]]` and `[token_authority]`: access modes, users, and external sources of identities
+//! and tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Checks for values that have the right type but are out of range or contradict each other, and warnings about settings
-//! that are valid but probably not intended.
+//! Checks for values that have the right type but are out of range or contradict each other, and warnings about
+//! settings that are valid but probably not intended.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 //! | `open` | locks and opens the blob store and its database, and checks that they belong together |
 //! | `state_file`, `run_record`, `loss` | detection of lost or replaced metadata |
 //! | `foreign_layout` | warning about images of another registry in the data directory |
-//! | `lock`, `filesystem` | one process per directory; no database on a network filesystem, no directory within another |
+//! | `lock`, `filesystem` | one process per directory; network filesystems, directories within each other |
 //! | `run` | the lifecycle of `orlop serve` |
 //! | `survey` | checks of the settings against an existing store, for `check-config` |
 //! | `restore` | restore of a backup |

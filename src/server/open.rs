@@ -1,5 +1,5 @@
-//! Opens a store: takes its locks, opens the blob store and its database, checks that they belong together, detects lost
-//! metadata, and builds the registry over them.
+//! Opens a store: takes its locks, opens the blob store and its database, checks that they belong together, detects
+//! lost metadata, and builds the registry over them.
 
 use std::borrow::Cow;
 use std::fs;

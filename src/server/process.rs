@@ -1,5 +1,6 @@
-//! The process: its Tokio runtimes, limits and signals. The first SIGTERM or SIGINT starts a graceful shutdown, the second
-//! exits at once. SIGHUP, which log rotation sends, has no effect, because the server watches the files that may change.
+//! The process: its Tokio runtimes, limits and signals. The first SIGTERM or SIGINT starts a graceful shutdown, the
+//! second exits at once. SIGHUP, which log rotation sends, has no effect, because the server watches the files that may
+//! change.
 
 use std::io;
 use std::sync::Arc;

@@ -112,7 +112,8 @@ fn resource() -> Resource {
     Resource::builder_empty().with_service_name("orlop").with_attribute(version).build()
 }
 
-/// A trace collector, which gets requests from the client that all outbound requests use, and whether its last request failed.
+/// A trace collector, which gets requests from the client that all outbound requests use, and whether its last request
+/// failed.
 #[derive(Debug)]
 struct Collector {
     client: Client,

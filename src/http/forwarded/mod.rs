@@ -91,7 +91,8 @@ impl TrustedProxies {
         }
     }
 
-    /// Reads `X-Forwarded-For`, `-Proto` and `-Host`, which no standard defines. Scheme and host are the last values, because most proxies replace them.
+    /// Reads `X-Forwarded-For`, `-Proto` and `-Host`, which no standard defines. Scheme and host are the last values,
+    /// because most proxies replace them.
     fn read_x_forwarded(&self, headers: &HeaderMap) -> ForwardedRequest {
         let scheme = reversed_members(headers, &X_FORWARDED_PROTO).next().and_then(scheme);
         let host = reversed_members(headers, &X_FORWARDED_HOST)
@@ -100,8 +101,8 @@ impl TrustedProxies {
         ForwardedRequest { client: self.x_forwarded_client(headers), forwarded: Forwarded { scheme, host } }
     }
 
-    /// The last address that is not a trusted proxy's: everything before it is unverified. The first address if all of them
-    /// are trusted proxies.
+    /// The last address that is not a trusted proxy's: everything before it is unverified. The first address if all of
+    /// them are trusted proxies.
     fn x_forwarded_client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = None;
         for text in reversed_members(headers, &X_FORWARDED_FOR) {
@@ -114,8 +115,8 @@ impl TrustedProxies {
         client
     }
 
-    /// Reads `Forwarded`: the element of the proxy that the client connected to. That is the last element whose client is not
-    /// a trusted proxy; the elements before it are unverified. If all clients are trusted proxies, it is the
+    /// Reads `Forwarded`: the element of the proxy that the client connected to. That is the last element whose client
+    /// is not a trusted proxy; the elements before it are unverified. If all clients are trusted proxies, it is the
     /// first element.
     ///
     /// The address, scheme and host all come from this element, because one proxy wrote it as a whole.
@@ -175,8 +176,8 @@ fn reversed_members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Itera
     members.filter(|member| !member.is_empty())
 }
 
-/// An element of `Forwarded` (RFC 7239): each proxy appends one with its client, and the scheme and host that the client
-/// used. Other parameters (`by`, and extensions) are not used.
+/// An element of `Forwarded` (RFC 7239): each proxy appends one with its client, and the scheme and host that the
+/// client used. Other parameters (`by`, and extensions) are not used.
 ///
 /// The header is read from its end, so that text which a client wrote before an element cannot invalidate or change the
 /// element that a proxy appended, not even by an unclosed quote.

@@ -1,5 +1,5 @@
-//! TLS: loads certificates and keys from PEM files, reloads them when they change, so that a renewed certificate is used
-//! without a restart, and performs the handshakes.
+//! TLS: loads certificates and keys from PEM files, reloads them when they change, so that a renewed certificate is
+//! used without a restart, and performs the handshakes.
 
 use std::io;
 use std::path::{Path, PathBuf};

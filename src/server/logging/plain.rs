@@ -45,7 +45,8 @@ pub(super) fn text(entry: &str) -> Cow<'_, str> {
     by_line(entry, |line| escape(line).into_owned())
 }
 
-/// For text with colours, for a terminal: escapes all unprintable characters except the log's own styles. Fields may contain these too: they hide nothing.
+/// For text with colours, for a terminal: escapes all unprintable characters except the log's own styles. Fields may
+/// contain these too: they hide nothing.
 pub(super) fn coloured(entry: &str) -> Cow<'_, str> {
     by_line(entry, escape_but_styles)
 }
