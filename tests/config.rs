@@ -112,7 +112,7 @@ fn variables_accept_every_type_of_value() {
     assert_eq!(config.gc.untagged, Untagged::Keep);
     assert_eq!(config.server.listen.to_string(), "[::]:80");
     let url = config.server.public_url.expect("set");
-    assert_eq!(url.as_str(), "https://registry.example.com");
+    assert_eq!(url.to_string(), "https://registry.example.com");
 }
 
 #[test]
@@ -591,7 +591,7 @@ fn acme_requires_accepted_terms() {
     let agreed = format!("{one}\naccept_terms = true");
     let (_dir, sources) = file(&agreed);
     let config = Config::load(&sources).expect("valid");
-    assert!(config.has_tls() && config.acme.names[0].as_str() == "registry.example");
+    assert!(config.has_tls() && config.acme.names[0].to_string() == "registry.example");
     let message = error_in_file(one);
     assert!(
         message.starts_with(

@@ -8,14 +8,11 @@ use std::time::Duration;
 use instant_acme::CertificateIdentifier;
 use reqwest::Client;
 
-use super::AcmeSettings;
-use super::account::load_or_create_account;
-use super::authority::Authority;
+use super::authority::{AcmeSettings, Authority, load_or_create_account};
 use super::authority_folder::{AuthorityFolder, StoredCertificate};
 use super::error::{AcmeError, single_line};
 use super::order::order_certificate;
-use super::renewal_info::Suggestion;
-use super::schedule::{Pace, renewal_time};
+use super::schedule::{Pace, Suggestion, renewal_time};
 use crate::clock::Clock;
 use crate::errors::Chain;
 use crate::http::listen::{Challenges, Leaf};

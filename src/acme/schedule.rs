@@ -1,12 +1,16 @@
-//! Decides when to renew a certificate and when to retry after a failure.
+//! Decides when to renew a certificate, also by the time that the authority suggests, and when to retry after a
+//! failure.
 
 use std::time::Duration;
 
+use instant_acme::{Account, CertificateIdentifier, SuggestedWindow};
+use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::authority_folder::StoredCertificate;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
+use crate::errors::BoxError;
 use crate::jobs::jittered;
 
 /// The wait after the first failure. Each further failure waits four times as long: this makes five attempts in the
@@ -22,6 +26,13 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest pause after a certificate was issued.
 const MAX_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The minimum time between two requests for a suggested renewal time.
+const MIN_SUGGESTION_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The maximum time between two such requests. After a failed request the next one waits this long, because the
+/// authority may not support ARI.
+const MAX_SUGGESTION_INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
+
 /// When to request the next certificate: when a third of the current one's lifetime is left, or up to a thirtieth
 /// earlier. The exact time is derived from the certificate, so that it differs between servers and survives restarts.
 pub(super) fn renewal_time(stored: &StoredCertificate) -> Timestamp {
@@ -30,7 +41,7 @@ pub(super) fn renewal_time(stored: &StoredCertificate) -> Timestamp {
 }
 
 /// A number from 0 to 1 that is derived from the certificate.
-pub(super) fn fraction(stored: &StoredCertificate) -> f64 {
+fn fraction(stored: &StoredCertificate) -> f64 {
     f64::from(Sha256::digest(&stored.der)[0]) / 255.0
 }
 
@@ -64,10 +75,54 @@ impl Pace {
     }
 }
 
+/// The last renewal time that the authority suggested for a certificate (ARI, RFC 9773). It is earlier than usual if,
+/// for example, the authority has to revoke many certificates.
+#[derive(Debug, Default)]
+pub(super) struct Suggestion {
+    certificate: Option<CertificateDer<'static>>,
+    renewal_time: Option<Timestamp>,
+    next_request: Option<Instant>,
+}
+
+impl Suggestion {
+    /// How long to wait before requesting the next suggestion for this certificate.
+    pub(super) fn time_until_request(&self, stored: &StoredCertificate) -> Duration {
+        let next_request = self.next_request.filter(|_| self.certificate.as_ref() == Some(&stored.der));
+        next_request.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// The suggested renewal time of this certificate, if it is known.
+    pub(super) fn renewal_time(&self, stored: &StoredCertificate) -> Option<Timestamp> {
+        self.renewal_time.filter(|_| self.certificate.as_ref() == Some(&stored.der))
+    }
+
+    /// No suggestion for now; the next request is due after [`MAX_SUGGESTION_INTERVAL`].
+    pub(super) fn none(stored: &StoredCertificate) -> Self {
+        let next_request = Instant::now().checked_add(MAX_SUGGESTION_INTERVAL);
+        Self { certificate: Some(stored.der.clone()), renewal_time: None, next_request }
+    }
+
+    /// Requests the suggestion from the authority.
+    pub(super) async fn fetch(account: &Account, stored: &StoredCertificate) -> Result<Self, BoxError> {
+        let identifier = CertificateIdentifier::try_from(&stored.der)?;
+        let (info, retry_after) = account.renewal_info(&identifier).await?;
+        let next_request =
+            Instant::now().checked_add(retry_after.clamp(MIN_SUGGESTION_INTERVAL, MAX_SUGGESTION_INTERVAL));
+        let renewal_time = point_in_window(&info.suggested_window, fraction(stored));
+        Ok(Self { certificate: Some(stored.der.clone()), renewal_time: Some(renewal_time), next_request })
+    }
+}
+
+/// The point in a window at this fraction of its length, from 0 to 1 (RFC 9773, 4.2).
+fn point_in_window(window: &SuggestedWindow, fraction: f64) -> Timestamp {
+    let at = |seconds: i64| Timestamp(seconds.saturating_mul(1000));
+    let start = at(window.start.unix_timestamp());
+    let end = at(window.end.unix_timestamp());
+    Timestamp(start.0.saturating_add(millis(end.since(start).mul_f64(fraction))))
+}
+
 #[cfg(test)]
 mod tests {
-    use rustls::pki_types::CertificateDer;
-
     use super::*;
     use crate::http::listen::Leaf;
 
@@ -108,5 +163,16 @@ mod tests {
         pace.record_success(Duration::from_secs(30));
         assert_eq!(pace.remaining(), Duration::from_secs(10));
         assert!(pace.record_failure(None) < 2 * FIRST_WAIT);
+    }
+
+    #[test]
+    fn picks_point_in_window() {
+        let start = rcgen::date_time_ymd(2026, 1, 1);
+        let end = rcgen::date_time_ymd(2026, 1, 3);
+        let at = |start, end, fraction| point_in_window(&SuggestedWindow { start, end }, fraction).rfc3339();
+        assert_eq!(at(start, end, 0.0), "2026-01-01T00:00:00Z");
+        assert_eq!(at(start, end, 0.5), "2026-01-02T00:00:00Z");
+        assert_eq!(at(start, end, 1.0), "2026-01-03T00:00:00Z");
+        assert_eq!(at(end, start, 1.0), "2026-01-03T00:00:00Z", "an inverted window yields its start");
     }
 }

@@ -5,26 +5,24 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::accounts::Accounts;
-use super::bearer::{Bearer, TokenSubject, User};
 use super::credentials::{Credentials, is_too_long};
-use super::htpasswd_file::HtpasswdFile;
+use super::htpasswd::HtpasswdFile;
 use super::identity::{Authority, Identities};
 use super::lookalikes::{LookAlikes, find_look_alikes, is_look_alike};
 use super::low_priority_pool::LowPriorityPool;
 use super::modes::AnonymousModes;
 use super::passwords::{PasswordHashes, Passwords, StoredHash};
-use super::principal::{AuthError, Principal};
+use super::principal::{AuthError, Bearer, Principal, TokenSubject, User};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Permission};
-use super::secret;
+use super::secret::{self, credential_fingerprint};
 use super::tokens::{Token, Tokens};
 use crate::clock::Clock;
 use crate::memory::MemoryBudget;
-use crate::metadata::{Role, TokenRecord};
+use crate::metadata::{Role, TokenRecord, Visible};
 
 /// The maximum number of scopes in a token request; further ones are ignored, because a token has to fit into a header.
 const MAX_SCOPES: usize = 32;
@@ -47,9 +45,9 @@ pub struct AccessControl {
     accounts: Arc<Accounts>,
     htpasswd: Option<HtpasswdFile>,
     settings: AccessSettings,
-    passwords: Passwords,
+    pub(super) passwords: Passwords,
     tokens: Tokens,
-    identities: Identities,
+    pub(super) identities: Identities,
     clock: Arc<dyn Clock>,
 }
 
@@ -88,17 +86,9 @@ impl AccessControl {
         self.identities.has_identity_providers() || self.authority().is_some()
     }
 
-    pub(super) fn identities(&self) -> &Identities {
-        &self.identities
-    }
-
     /// The external authority that issues tokens to clients, if one is configured.
     pub fn authority(&self) -> Option<&Authority> {
         self.identities.authority.as_ref()
-    }
-
-    pub(super) fn passwords(&self) -> &Passwords {
-        &self.passwords
     }
 
     /// The accounts of the metadata store.
@@ -244,6 +234,26 @@ impl AccessControl {
         self.with_rights(|rights| rights.allows(principal, permission))
     }
 
+    /// The repositories that a principal may pull.
+    pub fn visible_repositories(&self, principal: &Principal) -> Visible {
+        self.with_rights(|rights| rights.visible_repositories(principal))
+    }
+
+    /// The repositories that a principal may pull, possibly with a new token of this registry: a token for the catalog
+    /// names no repository.
+    pub fn visible_in_catalog(&self, principal: &Principal) -> Visible {
+        let Principal::Bearer(bearer) = principal else { return self.visible_repositories(principal) };
+        match &bearer.subject {
+            TokenSubject::Delegated(_) => self.visible_repositories(principal),
+            // The token was issued for an access token, which limits all tokens issued for it.
+            TokenSubject::User(User { access_token_id: Some(id), .. }) => match self.access_token(id) {
+                Some(token) => self.visible_repositories(&Principal::Token(token)),
+                None => Visible::default(),
+            },
+            subject => self.with_rights(|rights| rights.visible_to_subject(subject)),
+        }
+    }
+
     /// Evaluates `query` on a snapshot of the current rights.
     pub(super) fn with_rights<T>(&self, query: impl FnOnce(&Rights<'_>) -> T) -> T {
         query(&Rights {
@@ -257,7 +267,7 @@ impl AccessControl {
 
     /// Whether the name is a user of the htpasswd file. If an account has the same name, the file's user is ignored.
     fn is_htpasswd_user(&self, name: &str) -> bool {
-        let is_in_file = |file: &HtpasswdFile| file.current().hash(name).is_some();
+        let is_in_file = |file: &HtpasswdFile| file.current().contains_key(name);
         self.htpasswd.as_ref().is_some_and(is_in_file) && self.accounts.current().account(name).is_none()
     }
 
@@ -333,10 +343,7 @@ impl AccessControl {
         match self.accounts.current().account(name) {
             Some(account) if account.disabled => None,
             Some(account) => account.password.clone().map(StoredHash::Account),
-            None => {
-                let users = self.htpasswd.as_ref()?.current();
-                users.hash(name).map(|hash| StoredHash::File(hash.to_owned()))
-            }
+            None => self.htpasswd.as_ref()?.current().get(name).cloned().map(StoredHash::File),
         }
     }
 
@@ -393,7 +400,7 @@ impl AccessControl {
             return Ok(Principal::Anonymous);
         }
         let any_htpasswd_hash =
-            self.htpasswd.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
+            self.htpasswd.as_ref().and_then(|file| file.current().values().next().cloned());
         let of_user = self.password_hash(&name);
         let credential_fingerprint =
             of_user.as_ref().map(|hash| credential_fingerprint(hash.as_str())).unwrap_or_default();
@@ -425,11 +432,4 @@ impl AccessControl {
         self.accounts.record_use(&record.id, record.used_at, self.clock.now());
         Ok(Principal::Token(record))
     }
-}
-
-/// A short hash that identifies a credential and reveals nothing about it.
-pub(super) fn credential_fingerprint(credential: &str) -> String {
-    let mut fingerprint = hex::encode(Sha256::digest(credential));
-    fingerprint.truncate(32);
-    fingerprint
 }

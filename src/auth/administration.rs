@@ -388,7 +388,7 @@ impl AccessControl {
     }
 
     async fn hash_password(&self, password: String) -> Result<String> {
-        self.passwords().hash(password).await.map_err(AccountError::Secret)
+        self.passwords.hash(password).await.map_err(AccountError::Secret)
     }
 
     fn require_user(&self, user: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::identity::looks_signed;
+use super::jws::looks_signed;
 
 /// The maximum length of a password in bytes; bcrypt itself only considers 72.
 pub(super) const MAX_PASSWORD_LEN: usize = 1024;

@@ -1,8 +1,20 @@
-//! A check that JSON Web Signatures (RFC 7515) require and the library leaves to its caller.
+//! Checks of JSON Web Signatures (RFC 7515) that the library leaves to its caller.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+
+/// The maximum length of a token; longer ones are rejected.
+pub(super) const MAX_TOKEN_LEN: usize = 16 << 10;
+
+/// Whether a text could be a signed token.
+#[expect(clippy::naive_bytecount, reason = "a token is too short for a crate that counts faster")]
+pub(super) fn looks_signed(text: &[u8]) -> bool {
+    text.starts_with(b"eyJ")
+        && text.len() <= MAX_TOKEN_LEN
+        && text.iter().filter(|byte| **byte == b'.').count() == 2
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
 
 /// Whether a token's header names critical parameters (`crit`), which a verifier has to understand (RFC 7515, section
 /// 4.1.11). This registry supports no extension, so such a token must be rejected. Also `true` if the header is

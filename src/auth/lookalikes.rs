@@ -25,7 +25,7 @@ impl fmt::Display for LookAlikes {
 
 /// Whether two names differ in case and in nothing else.
 pub(super) fn is_look_alike(one: &str, other: &str) -> bool {
-    one != other && case_folded(one) == case_folded(other)
+    one != other && one.to_lowercase() == other.to_lowercase()
 }
 
 /// All pairs of names that differ only in case. If there are more than two spellings, each is paired with
@@ -33,7 +33,7 @@ pub(super) fn is_look_alike(one: &str, other: &str) -> bool {
 pub fn find_look_alikes(names: impl IntoIterator<Item = String>) -> Vec<LookAlikes> {
     let mut by_case_folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in names {
-        let spellings = by_case_folded.entry(case_folded(&name)).or_default();
+        let spellings = by_case_folded.entry(name.to_lowercase()).or_default();
         if !spellings.contains(&name) {
             spellings.push(name);
         }
@@ -44,10 +44,6 @@ pub fn find_look_alikes(names: impl IntoIterator<Item = String>) -> Vec<LookAlik
         spellings.into_iter().map(move |other| LookAlikes { one: first.clone(), other })
     });
     pairs.collect()
-}
-
-fn case_folded(name: &str) -> String {
-    name.to_lowercase()
 }
 
 #[cfg(test)]

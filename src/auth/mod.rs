@@ -3,8 +3,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `access_control` | authenticates by password or token, issues tokens, and asks `rights` for decisions |
-//! | `rights` | the only place that decides what a principal may do |
-//! | `visible` | the repositories that lists show to a principal, consistent with `rights` |
+//! | `rights` | the only place that decides what a principal may do, and which repositories lists show to it |
 //! | `principal` | the authenticated principal, and the reasons for rejecting a request |
 //! | `directory`, `accounts` | a snapshot of the accounts and their grants, and the cache that keeps it current |
 //! | `administration` | changes accounts, teams, grants and access tokens |
@@ -12,28 +11,26 @@
 //! | `people` | signs people in through an identity provider and creates their accounts |
 //! | `explain` | explains the role of a user on a repository |
 //! | `modes` | what anonymous users may do |
-//! | `htpasswd`, `htpasswd_file` | parses an htpasswd file, and reads it again when it changes |
+//! | `htpasswd` | an htpasswd file, which is read again when it changes |
 //! | `identity` | external identities: OpenID Connect providers, and an external token authority |
 //! | `credentials`, `claimed_identity` | the credentials of a request, and the identity that rejected ones claim |
-//! | `passwords`, `verified`, `expiring_cache` | compares passwords within limits, and caches successful checks |
+//! | `passwords`, `expiring_cache` | compares passwords within limits, and caches successful checks |
 //! | `login_throttle` | slows down password guessing |
 //! | `low_priority_pool` | runs expensive work on low-priority threads |
 //! | `secret` | generates and hashes passwords and access tokens |
 //! | `scope` | roles in scopes, the permissions that requests need, and the grants that tokens carry |
 //! | `refresh_tokens` | creates and checks refresh tokens, which clients store in place of a password |
-//! | `tokens`, `bearer`, `key`, `jws` | short-lived bearer tokens, the key that signs them, and checks of their headers |
+//! | `tokens`, `key`, `jws` | short-lived bearer tokens, the key that signs them, and checks of their headers |
 
 mod access_control;
 mod accounts;
 mod administration;
-mod bearer;
 mod claimed_identity;
 mod credentials;
 mod directory;
 mod expiring_cache;
 mod explain;
 mod htpasswd;
-mod htpasswd_file;
 mod identity;
 mod jws;
 mod key;
@@ -49,25 +46,22 @@ mod rights;
 mod scope;
 mod secret;
 mod tokens;
-mod verified_passwords;
-mod visible;
 
 pub use access_control::{AccessControl, AccessSettings};
 pub use accounts::{AccountUpkeep, Accounts};
 pub use administration::{ADMINISTRATOR, AccountError, ChangeAuthor, NewAccessToken, NewAccount};
-pub use bearer::{Bearer, User};
 pub use claimed_identity::ClaimedIdentity;
 pub use directory::Directory;
-pub use htpasswd_file::HtpasswdFile;
+pub use htpasswd::HtpasswdFile;
 pub use identity::{
-    Authority, AuthoritySettings, FederatedIdentity, Identities, KeySource, Provider, ProviderSettings, Rule,
-    RuleError, RuleSettings, SignInError, SignInSettings,
+    Authority, AuthoritySettings, Identities, KeySource, Provider, ProviderSettings, Rule, RuleError,
+    RuleSettings, SignInError, SignInSettings,
 };
 pub use key::TokenKey;
 pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{AnonymousMode, AnonymousModes};
 pub use people::{PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
-pub use principal::{AuthError, Principal};
+pub use principal::{AuthError, Bearer, FederatedIdentity, Principal, User};
 pub use scope::{Action, Permission, ScopedRole};
 pub use secret::masked;
 pub use tokens::{Token, Tokens};

@@ -95,7 +95,7 @@ pub struct SignedIn {
 impl AccessControl {
     /// The names of the providers that people can sign in with.
     pub fn sign_in_providers(&self) -> impl Iterator<Item = &str> {
-        self.identities().sign_in_providers()
+        self.identities.sign_in_providers()
     }
 
     /// Starts a sign-in. Returns the provider's address to send the browser to, and the cookie that the browser has to
@@ -109,7 +109,7 @@ impl AccessControl {
         redirect: &str,
         now: Timestamp,
     ) -> Result<(Url, String), PersonSignInError> {
-        let found = self.identities().provider(provider).ok_or(PersonSignInError::NoProvider)?;
+        let found = self.identities.provider(provider).ok_or(PersonSignInError::NoProvider)?;
         let attempt = Attempt {
             state: secret::generate_nonce()?,
             nonce: secret::generate_nonce()?,
@@ -137,14 +137,14 @@ impl AccessControl {
         let pending =
             pending.filter(|pending| pending.provider == provider && pending.attempt.state == state);
         let PendingSignIn { attempt, .. } = pending.ok_or(PersonSignInError::NotStarted)?;
-        let found = self.identities().provider(provider).ok_or(PersonSignInError::NoProvider)?;
+        let found = self.identities.provider(provider).ok_or(PersonSignInError::NoProvider)?;
         // A client that started a sign-in could try wrong codes for ever, and get this registry blocked at the
         // provider.
-        if let Err(AuthError::RateLimited(wait)) = self.passwords().check_throttle(None, from) {
+        if let Err(AuthError::RateLimited(wait)) = self.passwords.check_throttle(None, from) {
             return Err(PersonSignInError::RateLimited(wait));
         }
         let person = found.verify_person(code, &attempt, redirect, now).await.inspect_err(|_| {
-            self.passwords().record_failure(None, from);
+            self.passwords.record_failure(None, from);
         })?;
         let is_new = self.accounts().current().account_by_identity(&person.identity).is_none();
         let account = self.find_or_create_account(&person, provider, now).await?;

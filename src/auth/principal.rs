@@ -1,10 +1,13 @@
-//! The principal of a request (who it comes from), and the errors of authentication and authorisation.
+//! The principal of a request (who it comes from): a user, an external identity, or the subject of a bearer token. And
+//! the errors of authentication and authorisation.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bearer::{Bearer, User};
-use super::identity::FederatedIdentity;
+use serde::{Deserialize, Serialize};
+
+use super::directory::HeldRole;
+use super::scope::Grant;
 use crate::metadata::TokenRecord;
 
 /// Who a request comes from, after authentication.
@@ -50,6 +53,73 @@ impl Principal {
             Self::LocalAdmin | Self::Anonymous | Self::User(_) | Self::Federated(_) => None,
         }
     }
+}
+
+/// A verified bearer token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    pub(super) subject: TokenSubject,
+    pub(super) grants: Vec<Grant>,
+}
+
+/// The subject of a bearer token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TokenSubject {
+    /// An anonymous client.
+    Anonymous,
+    /// A user.
+    User(User),
+    /// An identity of an OpenID Connect provider, without an account.
+    Federated(FederatedIdentity),
+    /// A client of the external token authority, which alone knows the client's permissions.
+    Delegated(Arc<str>),
+}
+
+impl Bearer {
+    /// The name of the subject; `None` if anonymous.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.subject {
+            TokenSubject::Anonymous => None,
+            TokenSubject::User(User { name, .. })
+            | TokenSubject::Federated(FederatedIdentity { name, .. })
+            | TokenSubject::Delegated(name) => Some(name),
+        }
+    }
+
+    /// The user, if the subject is one.
+    pub(super) fn user(&self) -> Option<&User> {
+        match &self.subject {
+            TokenSubject::User(user) => Some(user),
+            TokenSubject::Anonymous | TokenSubject::Federated(_) | TokenSubject::Delegated(_) => None,
+        }
+    }
+}
+
+/// A user with a fingerprint of the credential that they authenticated with, as tokens carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The user name.
+    pub name: Arc<str>,
+    /// The fingerprint of the credential that the token was issued for. The token is invalid once the credential
+    /// changes.
+    #[serde(rename = "print")]
+    pub(super) credential_fingerprint: String,
+    /// The id of the access token that the token was issued for; `None` if it was issued for a password.
+    #[serde(rename = "by", default, skip_serializing_if = "Option::is_none")]
+    pub(super) access_token_id: Option<String>,
+}
+
+/// An identity of a provider, with the roles that the provider's rules give it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FederatedIdentity {
+    /// The name of the provider and the provider's subject, with a colon between, which no user name contains.
+    pub name: Arc<str>,
+    /// The roles of the identity.
+    #[serde(rename = "held")]
+    pub(super) roles: Vec<HeldRole>,
+    /// The fingerprint of the provider's settings. The identity is invalid once they change.
+    #[serde(rename = "print")]
+    pub(super) settings_fingerprint: String,
 }
 
 /// Why a request is rejected.

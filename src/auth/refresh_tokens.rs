@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use super::access_control::AccessControl;
 use super::administration::Result;
-use super::identity::FederatedIdentity;
-use super::principal::{AuthError, Principal};
+use super::principal::{AuthError, FederatedIdentity, Principal};
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
 use crate::metadata::{AccountChange, Role, Scope, TokenRecord};
@@ -68,7 +67,7 @@ impl AccessControl {
         identity: &FederatedIdentity,
         now: Timestamp,
     ) -> io::Result<Option<String>> {
-        let Some(lifetime) = self.identities().session_lifetime(identity) else { return Ok(None) };
+        let Some(lifetime) = self.identities.session_lifetime(identity) else { return Ok(None) };
         Ok(Some(self.tokens().issue_renewal(identity.clone(), lifetime, now)?.text))
     }
 

@@ -1,14 +1,13 @@
-//! Decides whether a principal has a permission. This is the only place that makes this decision.
+//! Decides whether a principal has a permission. This is the only place that makes this decision. Also computes which
+//! repositories lists show to a principal: those that it may pull.
 
 use std::sync::Arc;
 
-use super::bearer::TokenSubject;
 use super::directory::{Directory, HeldRole};
-use super::identity::FederatedIdentity;
 use super::modes::AnonymousModes;
-use super::principal::Principal;
-use super::scope::{Action, Permission};
-use crate::metadata::{Role, Scope, TokenRecord};
+use super::principal::{Bearer, FederatedIdentity, Principal, TokenSubject};
+use super::scope::{Action, Grant, Permission};
+use crate::metadata::{NameRange, Role, Scope, TokenRecord, Visible};
 use crate::oci::RepoName;
 
 /// A snapshot of everything that decisions depend on.
@@ -121,6 +120,48 @@ impl Rights<'_> {
     pub(super) fn htpasswd_role_of(&self, user: &str) -> Option<Role> {
         self.htpasswd_role.flatten().filter(|_| (self.is_htpasswd_user)(user))
     }
+
+    /// The repositories that a principal may pull, as ranges of names that a store can search.
+    pub(super) fn visible_repositories(&self, principal: &Principal) -> Visible {
+        match principal {
+            Principal::LocalAdmin => Visible::all(),
+            Principal::Anonymous => self.visible_to_everybody(),
+            Principal::User(user) => self.visible_to_user(&user.name),
+            Principal::Token(token) => self.visible_to_user(&token.account).within(&(&token.scope).into()),
+            Principal::Federated(identity) => self.visible_to_everybody().or_in(ranges_of(&identity.roles)),
+            Principal::Bearer(bearer) => self.visible_to_bearer(principal, bearer),
+        }
+    }
+
+    fn visible_to_bearer(&self, principal: &Principal, bearer: &Bearer) -> Visible {
+        let names = bearer.grants.iter().filter_map(Grant::pullable_repository);
+        let allowed = names.filter(|name| self.allows(principal, Permission::Repository(name, Action::Pull)));
+        Visible::from_ranges(allowed.map(|name: RepoName| NameRange::name(name.as_str())))
+    }
+
+    /// The repositories that the subject of a token may pull, regardless of the token's grants.
+    pub(super) fn visible_to_subject(&self, subject: &TokenSubject) -> Visible {
+        match subject {
+            TokenSubject::Anonymous => self.visible_to_everybody(),
+            TokenSubject::User(user) => self.visible_to_user(&user.name),
+            TokenSubject::Federated(identity) => {
+                self.visible_to_everybody().or_in(ranges_of(&identity.roles))
+            }
+            TokenSubject::Delegated(_) => Visible::default(),
+        }
+    }
+
+    fn visible_to_user(&self, user: &str) -> Visible {
+        if self.htpasswd_role_of(user).is_some() {
+            return Visible::all();
+        }
+        self.visible_to_everybody().or_in(ranges_of(self.directory.roles_of(user)))
+    }
+
+    fn visible_to_everybody(&self) -> Visible {
+        let granted = ranges_of(self.directory.roles_of_everybody());
+        self.modes.visible_repositories(self.has_users()).or_in(granted)
+    }
 }
 
 /// Whether an access token's role and scope include a permission. The caller checks that its user has it too.
@@ -144,4 +185,9 @@ fn has_sufficient_role<'a>(
 
 fn highest_role<'a>(roles: impl IntoIterator<Item = &'a HeldRole>, name: &RepoName) -> Option<Role> {
     roles.into_iter().filter(|(scope, _)| scope.includes(name)).map(|(_, role)| *role).max()
+}
+
+/// The ranges of names in the scopes of these roles. Every role includes pulling.
+fn ranges_of<'a>(roles: impl IntoIterator<Item = &'a HeldRole>) -> impl Iterator<Item = NameRange> {
+    roles.into_iter().map(|(scope, _)| scope.into())
 }

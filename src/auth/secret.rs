@@ -1,10 +1,10 @@
 //! Generates, hashes and masks passwords and access tokens.
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use sha2::{Digest, Sha256};
-
 use std::borrow::Cow;
 use std::io;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use sha2::{Digest, Sha256};
 
 /// The prefix of every access token, by which secret scanners recognise leaked tokens.
 const PREFIX: &str = "orlop_";
@@ -57,6 +57,13 @@ pub(super) fn hash_token(token: &[u8]) -> [u8; 32] {
 pub(super) fn token_id(token: &[u8]) -> Option<&str> {
     let rest = std::str::from_utf8(token).ok()?.strip_prefix(PREFIX)?;
     rest.split_once('_').map(|(id, _)| id)
+}
+
+/// A short hash that identifies a credential and reveals nothing about it.
+pub(super) fn credential_fingerprint(credential: &str) -> String {
+    let mut fingerprint = hex::encode(Sha256::digest(credential));
+    fingerprint.truncate(32);
+    fingerprint
 }
 
 /// Masks the secrets of access tokens and signed tokens in a text, for example if a token was entered as a user name.

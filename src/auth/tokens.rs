@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::bearer::{Bearer, TokenClaims, TokenSubject};
 use super::expiring_cache::ExpiringCache;
-use super::identity::FederatedIdentity;
-use super::jws::has_critical_parameters;
+use super::jws::{MAX_TOKEN_LEN, has_critical_parameters};
 use super::key::TokenKey;
+use super::principal::{Bearer, FederatedIdentity, TokenSubject, User};
+use super::scope::Grant;
 use crate::clock::Timestamp;
 
 /// The issuer of all tokens, and the audience of bearer tokens.
@@ -25,9 +25,6 @@ const ISSUER: &str = "orlop";
 
 /// The audience of renewal tokens, which clients can only exchange for bearer tokens.
 const RENEWAL_AUDIENCE: &str = "orlop-renewal";
-
-/// The maximum length of a token; longer ones are rejected.
-const MAX_TOKEN_LEN: usize = 16 << 10;
 
 /// An issued token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +49,35 @@ struct Claims<T> {
     jti: String,
     #[serde(flatten)]
     payload: T,
+}
+
+/// The private claims of a bearer token.
+#[derive(Serialize, Deserialize)]
+struct TokenClaims {
+    access: Vec<Grant>,
+    user: Option<User>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<FederatedIdentity>,
+}
+
+impl TokenClaims {
+    fn of(bearer: Bearer) -> Self {
+        let (user, identity) = match bearer.subject {
+            TokenSubject::User(user) => (Some(user), None),
+            TokenSubject::Federated(identity) => (None, Some(identity)),
+            TokenSubject::Anonymous | TokenSubject::Delegated(_) => (None, None),
+        };
+        Self { access: bearer.grants, user, identity }
+    }
+
+    fn into_bearer(self) -> Bearer {
+        let subject = match (self.user, self.identity) {
+            (Some(user), _) => TokenSubject::User(user),
+            (None, Some(identity)) => TokenSubject::Federated(identity),
+            (None, None) => TokenSubject::Anonymous,
+        };
+        Bearer { subject, grants: self.access }
+    }
 }
 
 /// Issues and verifies the tokens of this registry.
@@ -236,8 +262,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::auth::bearer::User;
-    use crate::auth::scope::Grant;
 
     const LIFETIME: Duration = Duration::from_secs(300);
     const NOW: Timestamp = Timestamp(1_700_000_000_000);

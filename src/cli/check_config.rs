@@ -1,18 +1,19 @@
 //! `orlop check-config`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::args::Common;
-use super::table::{print_json, write_error, write_out};
-use super::{Failure, exit_code, start};
+use super::connect::start;
+use super::failure::{Failure, exit_code};
+use super::terminal::{print_json, write_error, write_out};
 use crate::config::Config;
 use crate::errors::Chain;
 use crate::server::{check_access_control_files, check_certificates, survey};
 
 /// Checks that the files that the settings name can be used. The settings themselves are valid by now.
-pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn run(file: Option<&Path>, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     check_certificates(config)?;
     check_access_control_files(config)?;
     let policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
@@ -26,10 +27,10 @@ pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCo
         write_error(&format!("warning: {warning}"));
     }
     if json {
-        let file = common.config.as_ref().map(|path| path.display().to_string());
+        let file = file.map(|path| path.display().to_string());
         print_json(&json!({ "file": file, "settings": config, "warnings": warnings }));
     } else {
-        let from = match &common.config {
+        let from = match file {
             Some(path) => format!("# {} is valid. Effective settings:", path.display()),
             None => "# No configuration file. Effective settings:".to_owned(),
         };

@@ -1,5 +1,5 @@
-//! Connects a command to its store: through the running server that uses it, or directly, through the same API router
-//! in this process.
+//! Starts a short-lived command and connects it to its store: through the running server that uses it, or directly,
+//! through the same API router in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use std::time::Duration;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, start};
+use super::failure::Failure;
 use crate::config::Config;
 use crate::http::AlwaysReady;
 use crate::http::api::Changes;
 use crate::jobs::{self, RepositoryJob};
 use crate::server::admin::{self, ApiClient, path};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, load_access_control};
+use crate::server::{LockError, Opened, Purpose, StartError, load_access_control, logging, request_runtime};
 
 /// How often the lock of a store is tried if it is held but the server has no socket.
 const MAX_ATTEMPTS: u32 = 20;
@@ -25,6 +26,12 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// How often deletions and restorations of repositories are continued on a stopped store.
 const REPOSITORY_JOB_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Starts plain logging of warnings, and returns a runtime for a short-lived command.
+pub(super) fn start() -> Result<Runtime, Failure> {
+    logging::start_plain();
+    request_runtime().map_err(|error| Failure::of("cannot start threads", error))
+}
 
 /// Returns a client of the store that `config` describes. `change` says whether it may change the store.
 pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, Failure> {

@@ -21,8 +21,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::table::write_out;
-use super::{Failure, exit_code};
+use super::failure::{Failure, exit_code};
+use super::terminal::write_out;
 use crate::config::Config;
 use crate::server::admin::{ApiClient, Status};
 use crate::server::{request_runtime, store_tag};

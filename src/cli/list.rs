@@ -2,11 +2,37 @@
 
 use std::process::ExitCode;
 
-use super::args::{ListArgs, SortBy};
-use super::table::{print_list, short, size, when};
-use super::{Failure, connect, exit_code};
+use clap::Args;
+
+use super::args::{Output, one_of};
+use super::connect;
+use super::failure::{Failure, exit_code};
+use super::terminal::{print_list, short, size, when};
 use crate::config::Config;
 use crate::http::api::{ListParameters, Order, Repository, Sort, Tag};
+
+/// Arguments of commands that list something.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// List only names that contain TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(super) search: Option<String>,
+
+    /// Sort key; sizes and times sort in descending order
+    #[arg(long, value_parser = one_of::<Sort>(["name", "size", "pushed", "pulled"]), default_value = "name")]
+    pub(super) sort: Sort,
+
+    /// Reverse the order
+    #[arg(long)]
+    pub(super) reverse: bool,
+
+    /// List only the first NUMBER items
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) limit: Option<usize>,
+
+    #[command(flatten)]
+    pub(super) output: Output,
+}
 
 /// Lists repositories, optionally those whose names begin with `prefix`.
 pub(super) fn repositories(
@@ -59,14 +85,8 @@ fn protection(tag: &Tag) -> &'static str {
 }
 
 fn parameters(list: &ListArgs) -> ListParameters {
-    let sort = match list.sort {
-        SortBy::Name => Sort::Name,
-        SortBy::Size => Sort::Size,
-        SortBy::Pushed => Sort::Pushed,
-        SortBy::Pulled => Sort::Pulled,
-    };
-    let is_ascending = (sort.default_order() == Order::Asc) != list.reverse;
+    let is_ascending = (list.sort.default_order() == Order::Asc) != list.reverse;
     let order = if is_ascending { Order::Asc } else { Order::Desc };
     let search = list.search.clone();
-    ListParameters { search, sort: Some(sort), order: Some(order), ..ListParameters::default() }
+    ListParameters { search, sort: Some(list.sort), order: Some(order), ..ListParameters::default() }
 }

@@ -1,16 +1,108 @@
-//! `orlop org`.
+//! `orlop org` and `orlop can`: organisations, teams and roles.
 
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use http::Method;
 
-use super::args::OrgCommand;
+use super::args::Output;
 use super::connect::{change, fetch, remove};
-use super::table::{Table, print_json, print_list, when, write_out};
-use super::{Failure, exit_code};
+use super::failure::{Failure, exit_code};
+use super::terminal::{Table, print_json, print_list, print_result, when, write_out};
 use crate::config::Config;
-use crate::http::api::{Grant, GrantParameters, GrantRequest, Organisation};
-use crate::metadata::{Scope, Team};
+use crate::http::api::{Can, CanParameters, Grant, GrantParameters, GrantRequest, Organisation};
+use crate::metadata::{Grantee, Role, Scope, Team};
+use crate::oci::RepoName;
+use crate::printable::escape;
+
+/// Actions on organisations, teams and roles.
+#[derive(Debug, Subcommand)]
+pub(super) enum OrgCommand {
+    /// Create an organisation
+    ///
+    /// Users with the role admin on its prefix (NAME/) manage its teams and roles.
+    Add {
+        /// Organisation name
+        name: String,
+    },
+
+    /// List organisations with their teams and members
+    List(Output),
+
+    /// Remove an organisation with its teams; its repositories are kept
+    Remove {
+        /// Organisation name
+        name: String,
+    },
+
+    /// Create a team
+    AddTeam {
+        /// Team, as ORG/TEAM
+        #[arg(value_name = "ORG/TEAM")]
+        team: Team,
+    },
+
+    /// Remove a team and its roles
+    RemoveTeam {
+        /// Team, as ORG/TEAM
+        #[arg(value_name = "ORG/TEAM")]
+        team: Team,
+    },
+
+    /// Add a user to a team
+    Join {
+        /// Team, as ORG/TEAM
+        #[arg(value_name = "ORG/TEAM")]
+        team: Team,
+
+        /// User name
+        user: String,
+    },
+
+    /// Remove a user from a team
+    Leave {
+        /// Team, as ORG/TEAM
+        #[arg(value_name = "ORG/TEAM")]
+        team: Team,
+
+        /// User name
+        user: String,
+    },
+
+    /// Grant a role to a user, a team, all users or anyone
+    #[command(after_help = "\
+Examples:
+  orlop org grant acme/devs push acme/
+  orlop org grant ann admin acme/
+  orlop org grant @users pull base/
+  orlop org grant @everybody pull public/")]
+    Grant {
+        /// User, team (`org/team`), `@users` for all users, or `@everybody` for anyone, anonymous users included
+        #[arg(value_name = "USER|ORG/TEAM|@users|@everybody")]
+        grantee: Grantee,
+
+        /// Role: pull, push, delete or admin; each includes the ones before it
+        role: Role,
+
+        /// Repository, or prefix that ends with a slash; without it, everything
+        #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
+        scope: Scope,
+    },
+
+    /// Revoke a role
+    Revoke {
+        /// User, team (`org/team`), `@users` or `@everybody`
+        #[arg(value_name = "USER|ORG/TEAM|@users|@everybody")]
+        grantee: Grantee,
+
+        /// Repository or prefix that the role was granted on; without it, everything
+        #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
+        scope: Scope,
+    },
+
+    /// List granted roles
+    Grants(Output),
+}
 
 pub(super) fn run(config: &Config, command: OrgCommand) -> Result<ExitCode, Failure> {
     let done = match command {
@@ -106,4 +198,26 @@ fn grants(config: &Config, json: bool) -> Result<ExitCode, Failure> {
         ]
     });
     Ok(exit_code(true))
+}
+
+/// Prints whether `user` may do `action` in a repository, and why. `@everybody` stands for anonymous users.
+pub(super) fn can(
+    config: &Config,
+    user: &str,
+    action: Role,
+    repository: &RepoName,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let parameters = CanParameters {
+        user: (user != "@everybody").then(|| user.to_owned()),
+        action,
+        repository: repository.to_string(),
+    };
+    let found: Can = fetch(config, &["can"], &parameters)?;
+    print_result(&found, json, |found| {
+        let may = if found.allowed { "may" } else { "may not" };
+        let reasons: String = found.because.iter().map(|reason| format!("  {}\n", escape(reason))).collect();
+        format!("{user} {may} {action} {repository}\n{reasons}")
+    });
+    Ok(exit_code(found.allowed))
 }

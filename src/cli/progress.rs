@@ -3,9 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
 use parking_lot::Mutex;
 
+use super::terminal::size;
 use crate::maintenance::progress::{Step, Unit};
 use crate::printable::escape;
 
@@ -47,7 +47,7 @@ impl Drop for Bar {
 
 fn describe(step: &Step) -> String {
     let amount = |number: u64| match step.unit {
-        Unit::Bytes => ByteSize(number).display().iec().to_string(),
+        Unit::Bytes => size(number),
         Unit::Items => number.to_string(),
     };
     let what = escape(&step.what);

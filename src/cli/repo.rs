@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Subcommand;
 use http::{Method, StatusCode};
 
-use super::args::RepoCommand;
-use super::confirm::confirm;
-use super::connect::{change, connect};
-use super::output::count;
+use super::args::{Confirmation, Output};
+use super::connect::{change, connect, start};
+use super::failure::{Failure, exit_code};
 use super::progress::Bar;
-use super::table::{print_result, write_out};
-use super::{Failure, exit_code, start};
+use super::terminal::{confirm, count, print_result, write_out};
 use crate::config::Config;
 use crate::http::api::{ChangeKind, RenameRequest, UndeleteRequest, Work};
 use crate::maintenance::progress::{Step, Unit};
@@ -20,6 +19,43 @@ use crate::server::admin::{ApiClient, ClientError, path};
 
 /// How often the progress of the work is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Actions on a repository.
+#[derive(Debug, Subcommand)]
+pub(super) enum RepoCommand {
+    /// Move everything in a repository to the trash
+    ///
+    /// Waits until it is done. A running server continues in any case. On a stopped store, an interrupted deletion is
+    /// continued by the next server.
+    Delete {
+        /// Repository name
+        repository: RepoName,
+
+        #[command(flatten)]
+        confirmation: Confirmation,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Rename a repository
+    Rename {
+        /// Current name
+        from: RepoName,
+
+        /// New name
+        to: RepoName,
+    },
+
+    /// Restore what the last deletion of a repository moved to the trash
+    Restore {
+        /// Repository name
+        repository: RepoName,
+
+        #[command(flatten)]
+        output: Output,
+    },
+}
 
 pub(super) fn run(config: &Config, command: RepoCommand) -> Result<ExitCode, Failure> {
     match command {

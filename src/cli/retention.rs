@@ -1,15 +1,16 @@
 //! `orlop retention`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use http::Method;
 use serde_json::Value;
 
-use super::args::{ImportFrom, Output, RetentionCommand};
-use super::connect::{self, change, connect, fetch};
-use super::table::{Table, print_json, print_list, print_result, short, size, when, write_out};
-use super::{Failure, exit_code, start};
+use super::args::{Output, one_of};
+use super::connect::{self, change, connect, fetch, start};
+use super::failure::{Failure, exit_code};
+use super::terminal::{Table, print_json, print_list, print_result, short, size, when, write_out};
 use crate::config::Config;
 use crate::http::api::{
     Applied, ApplyRequest, Checked, ImportParameters, MAX_PAGE_ITEMS, Page, Plan, PlanParameters, PolicyList,
@@ -19,6 +20,103 @@ use crate::printable::escape;
 use crate::retention::{PRESETS, Policies, Policy};
 use crate::server::admin::{ApiClient, path};
 use crate::text_file;
+
+/// Actions on retention policies.
+#[derive(Debug, Subcommand)]
+pub(super) enum RetentionCommand {
+    /// Show by tag what would expire, by which rule, and what keeps the rest; change nothing
+    #[command(after_help = "\
+Examples:
+  orlop retention plan
+  orlop retention plan team/app --expiring
+  orlop retention plan --json | jq -r '.items[] | select(.expires) | .tag'")]
+    Plan {
+        /// Repository to plan; without it, all of them
+        repository: Option<String>,
+
+        /// Plan as if the store were nearly full
+        #[arg(long)]
+        pressure: bool,
+
+        /// List only what would expire
+        #[arg(long)]
+        expiring: bool,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Apply the plan: move what expires to the trash
+    ///
+    /// Each tag is compared with its state at planning time; tags that have changed are skipped and reported. Expired
+    /// content stays in the trash for gc.trash.
+    Apply {
+        /// Repository to apply the plan to; without it, all of them
+        repository: Option<String>,
+
+        /// Id of a plan from `plan --json`; the server keeps only the last few plans
+        #[arg(long, value_name = "ID", conflicts_with = "repository")]
+        plan: Option<String>,
+
+        /// Stop at the first tag that has changed
+        #[arg(long)]
+        strict: bool,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// List retention runs and what they removed
+    Runs(Output),
+
+    /// Print the policies in force
+    Policies(Output),
+
+    /// Set the policies in FILE; each replaces a policy of the same name
+    Set {
+        /// TOML file: a list of `policies`, or a configuration file with a section `retention`
+        file: PathBuf,
+    },
+
+    /// Remove a policy that was set with `set`
+    Remove {
+        /// Policy name
+        name: String,
+    },
+
+    /// Check the policies in FILE
+    Check {
+        /// TOML file: a list of `policies`, or a configuration file with a section `retention`
+        file: PathBuf,
+    },
+
+    /// Print the names of the presets, or the rules of one
+    Presets {
+        /// Preset to print, in the form that `set` and the configuration file accept
+        name: Option<String>,
+    },
+
+    /// Convert the policies of another registry, and list what cannot be converted
+    Import {
+        /// Registry that the policies come from
+        #[arg(value_parser = one_of::<Registries>(["ecr", "zot"]))]
+        from: Registries,
+
+        /// Amazon ECR's lifecycle policy, or zot's configuration: JSON or YAML
+        file: PathBuf,
+
+        /// Name of the resulting policy
+        #[arg(long)]
+        name: Option<String>,
+
+        /// Comma-separated globs of the repositories that the ECR policy applies to
+        #[arg(long, value_name = "GLOBS")]
+        repositories: Option<String>,
+
+        #[command(flatten)]
+        output: Output,
+    },
+}
 
 pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -43,10 +141,6 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode
         RetentionCommand::Check { file } => check(&file),
         RetentionCommand::Presets { name } => presets(name.as_deref()),
         RetentionCommand::Import { from, file, name, repositories, output } => {
-            let from = match from {
-                ImportFrom::Ecr => Registries::Ecr,
-                ImportFrom::Zot => Registries::Zot,
-            };
             import(&file, &ImportParameters { from, name, repositories }, &output)
         }
     }

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Failure, exit_code};
+use clap::Args;
+
+use super::failure::{Failure, exit_code};
 use crate::config::Config;
 #[cfg(feature = "otlp")]
 use crate::server::traces::Traces;
@@ -12,6 +14,22 @@ use crate::server::{Purpose, background_runtime, logging, request_runtime, serve
 
 /// How long a hanging disk may delay the exit of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on [setting: server.listen, default: 0.0.0.0:5000]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<String>,
+
+    /// Start even though the metadata was lost
+    ///
+    /// Without this flag Orlop refuses to start if the database is missing, empty, damaged, an older copy, or from
+    /// another registry. With it, Orlop renames a damaged or foreign database and keeps the blobs. A registry that
+    /// required logins still requires them. If it has no users left, an administrator is created as at the first start.
+    #[arg(long)]
+    pub(super) accept_loss: bool,
+}
 
 pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure> {
     let no_threads = |error| Failure::of("cannot start threads", error);

@@ -1,20 +1,98 @@
 //! `orlop trash`.
 
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use clap::Subcommand;
 use http::Method;
 
-use super::args::{RestoreTarget, TrashCommand};
-use super::confirm::confirm;
+use super::args::{Confirmation, Output};
 use super::connect::{self, change};
-use super::output::count;
-use super::table::{print_list, print_result, when};
-use super::{Failure, exit_code, repo};
+use super::failure::{Failure, exit_code};
+use super::repo;
+use super::tag::{TagName, parse_part};
+use super::terminal::{confirm, count, print_list, print_result, when};
 use crate::config::Config;
 use crate::http::api::{
     Emptied, EmptyRequest, Removed, RemovedKind, RestoreRequest, Restored, TrashParameters,
 };
-use crate::oci::RepoName;
+use crate::oci::{Digest, RepoName};
+
+/// What `orlop trash restore` restores.
+#[derive(Debug, Clone)]
+pub(super) enum RestoreTarget {
+    /// A manifest.
+    Manifest(RepoName, Digest),
+    /// A tag.
+    Tag(TagName),
+    /// A repository.
+    Repository(RepoName),
+}
+
+impl FromStr for RestoreTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((repository, digest)) = text.split_once('@') {
+            return Ok(Self::Manifest(parse_part("repository", repository)?, parse_part("digest", digest)?));
+        }
+        if text.contains(':') {
+            return Ok(Self::Tag(text.parse()?));
+        }
+        Ok(Self::Repository(parse_part("repository", text)?))
+    }
+}
+
+/// Actions on the trash.
+#[derive(Debug, Subcommand)]
+pub(super) enum TrashCommand {
+    /// List what can be restored, newest first
+    #[command(after_help = "\
+Examples:
+  orlop trash list
+  orlop trash list team/app --json | jq '.[].tags[].name'")]
+    List {
+        /// Repository; without it, all of them
+        repository: Option<RepoName>,
+
+        /// List only the first NUMBER items
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<usize>,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Restore a manifest with its tags, a tag with its manifest, or a deleted repository
+    #[command(after_help = "\
+Examples:
+  orlop trash restore team/app:latest
+  orlop trash restore team/app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  orlop trash restore team/app")]
+    Restore {
+        /// REPO@DIGEST, REPO:TAG or REPO, as `orlop trash list` shows it
+        #[arg(value_name = "WHAT")]
+        target: RestoreTarget,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Permanently delete what is in the trash
+    ///
+    /// It cannot be restored afterwards. The garbage collector frees its space when its leases have expired: gc.lease
+    /// after each removal, and as long again for the children of an index and for signatures.
+    Empty {
+        /// Repository; without it, all of them
+        repository: Option<RepoName>,
+
+        #[command(flatten)]
+        confirmation: Confirmation,
+
+        #[command(flatten)]
+        output: Output,
+    },
+}
 
 pub(super) fn run(config: &Config, command: TrashCommand) -> Result<ExitCode, Failure> {
     match command {

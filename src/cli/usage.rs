@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::connect::fetch;
-use super::output::count;
-use super::table::{print_result, size};
-use super::{Failure, exit_code};
+use super::failure::{Failure, exit_code};
+use super::terminal::{count, print_result, size};
 use crate::config::Config;
 use crate::http::api::{
     BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, Usage, UsageDay, UsageParameters, UsageReport,

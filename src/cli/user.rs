@@ -3,17 +3,88 @@
 use std::io::{self, BufRead};
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use http::Method;
 
-use super::args::UserCommand;
+use super::args::Output;
 use super::connect::{change, fetch, remove};
-use super::table::{print_list, print_result, when, write_out};
-use super::{Failure, exit_code};
+use super::failure::{Failure, exit_code};
+use super::terminal::{print_list, print_result, when, write_out};
 use crate::auth::ScopedRole;
 use crate::config::Config;
 use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 use crate::metadata::AccountKind;
 use crate::text_file;
+
+/// Actions on users.
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Create a user, and grant the roles that --may lists
+    ///
+    /// Without --password-stdin a password is generated and shown once. Creating the first user closes the
+    /// registry to anonymous users, unless auth.mode is set.
+    #[command(after_help = "\
+Examples:
+  orlop user add ann --may push
+  orlop user add bob --may pull --may push:team/
+  orlop user add deploy --robot --may pull:team/app
+  echo \"$PASSWORD\" | orlop user add eve --password-stdin --may admin:team/")]
+    Add {
+        /// User name
+        name: String,
+
+        /// Role to grant: pull, push, delete or admin; on everything, a repository, or a prefix; repeatable
+        #[arg(long, value_name = "ROLE[:REPO|:PREFIX/]")]
+        may: Vec<ScopedRole>,
+
+        /// Create a robot account, which a program uses
+        #[arg(long)]
+        robot: bool,
+
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// List users and their roles
+    List(Output),
+
+    /// Set a new password for a user
+    ///
+    /// Without --password-stdin a password is generated and shown once. Sessions with the old password end at once.
+    Password {
+        /// User name
+        name: String,
+
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Disable a user and their access tokens, until the user is enabled again
+    Disable {
+        /// User name
+        name: String,
+    },
+
+    /// Enable a disabled user
+    Enable {
+        /// User name
+        name: String,
+    },
+
+    /// Remove a user with their tokens and roles
+    Remove {
+        /// User name
+        name: String,
+    },
+}
 
 pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {
     match command {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use super::connect::fetch;
-use super::table::{print_result, size, when};
-use super::{Failure, exit_code};
+use super::failure::{Failure, exit_code};
+use super::terminal::{print_result, size, when};
 use crate::config::Config;
 use crate::http::api::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Stage, Time, Why, WhyParameters};
 use crate::oci::{Reference, RepoName, Tag};

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Config;
 use super::text::{Text, display_inner, text_serde};
 
 text_serde!(DnsName, Directory, Email);
@@ -48,41 +47,9 @@ impl Acme {
     }
 }
 
-/// Finds settings that contradict each other.
-pub(super) fn check(config: &Config) -> Result<(), (&'static str, String)> {
-    let acme = &config.acme;
-    let server = &config.server;
-    match (&acme.eab_key_id, &acme.eab_key_file) {
-        (Some(_), None) => return Err(("acme.eab_key_file", "must be set if acme.eab_key_id is set".into())),
-        (None, Some(_)) => return Err(("acme.eab_key_id", "must be set if acme.eab_key_file is set".into())),
-        _ => {}
-    }
-    if !acme.is_on() {
-        return Ok(());
-    }
-    if server.tls_certificate.is_some() || server.tls_key.is_some() {
-        let message =
-            "excludes server.tls_certificate and server.tls_key: use either ACME or certificate files";
-        return Err(("acme.names", message.into()));
-    }
-    if !acme.accept_terms {
-        let directory = &acme.directory;
-        let message = format!("must be true: agree to the terms of service of {directory}");
-        return Err(("acme.accept_terms", message));
-    }
-    Ok(())
-}
-
-/// A DNS name of a certificate.
+/// A DNS name of a certificate, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsName(String);
-
-impl DnsName {
-    /// Returns the name in lower case.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl Text for DnsName {
     const EXPECTED: &'static str = "a DNS name, such as \"registry.example.com\": IP addresses and wildcards \
@@ -102,13 +69,6 @@ impl Text for DnsName {
 /// URL of an ACME directory (RFC 8555, 7.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory(String);
-
-impl Directory {
-    /// Returns the URL as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl Default for Directory {
     fn default() -> Self {
@@ -131,13 +91,6 @@ impl Text for Directory {
 /// An e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
-
-impl Email {
-    /// Returns the address as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl Text for Email {
     const EXPECTED: &'static str = "one e-mail address, such as \"ops@example.com\"";

@@ -1,13 +1,151 @@
-//! The sections of the configuration with their defaults.
+//! All settings with their defaults, by section.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Budget, Count, LogFilter, Percent, Period, Size, Span, Untagged};
+use super::acme::Acme;
+use super::auth::{Auth, IdentityProvider, TokenAuthority};
+use super::units::{
+    Budget, CollectorUrl, Count, Listen, LogFilter, Network, Percent, Period, PublicUrl, Size, Span, Untagged,
+};
+pub use crate::http::ForwardedHeader;
 use crate::http::api::Changes;
+use crate::memory;
 use crate::metadata::Scope;
 use crate::retention::{Policies, Policy, TagList};
+
+/// All settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Network connections.
+    pub server: Server,
+    /// Blob storage.
+    pub storage: Storage,
+    /// The metadata database.
+    pub metadata: Metadata,
+    /// Limits for manifests.
+    pub manifests: Manifests,
+    /// Limits for blob uploads.
+    pub uploads: Uploads,
+    /// Garbage collection.
+    pub gc: Gc,
+    /// The scrub, which verifies stored blobs.
+    pub scrub: Scrub,
+    /// Retention policies.
+    pub retention: Retention,
+    /// Tag history.
+    pub history: History,
+    /// The log of store events.
+    pub events: Events,
+    /// The audit log.
+    pub audit: Audit,
+    /// Page sizes of lists: tags, the catalog, referrers.
+    pub lists: Lists,
+    /// The management API.
+    pub api: Api,
+    /// Authentication and authorisation.
+    pub auth: Auth,
+    /// OpenID Connect providers.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// An external token server.
+    pub token_authority: TokenAuthority,
+    /// A TLS certificate by ACME.
+    pub acme: Acme,
+    /// Requests to other servers.
+    pub outbound: Outbound,
+    /// Quotas.
+    pub quotas: Vec<QuotaSetting>,
+    /// Labels of `/metrics`.
+    pub metrics: Metrics,
+    /// Log output.
+    pub log: Log,
+    /// Export of traces.
+    pub traces: Traces,
+}
+
+impl Config {
+    /// Whether the registry serves TLS itself.
+    pub fn has_tls(&self) -> bool {
+        self.server.tls_certificate.is_some() || self.acme.is_on()
+    }
+
+    /// Whether browsers may be told to use only HTTPS for this server's name (HSTS). They then do so on all ports,
+    /// which would break plain HTTP of other services on the machine. So the name must be the registry's own: it is, if
+    /// the registry serves TLS itself and is reached at the standard port.
+    pub fn has_name_for_tls(&self) -> bool {
+        self.has_tls() && self.server.public_url.as_ref().is_some_and(PublicUrl::is_standard_https)
+    }
+
+    /// Returns the directory of the database: `metadata.dir`, or `metadata` in the data directory.
+    pub fn metadata_dir(&self) -> PathBuf {
+        let beside = || self.storage.data.join("metadata");
+        self.metadata.dir.clone().unwrap_or_else(beside)
+    }
+}
+
+/// Network connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port to listen on. `[::]` accepts IPv4 too.
+    pub listen: Listen,
+    /// URL of the registry as clients see it, for absolute URLs in responses.
+    pub public_url: Option<PublicUrl>,
+    /// PEM file of the certificate and its chain. Turns TLS on.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of certificate authorities: every client must present a certificate that one of them signed.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Proxies whose headers about the client's address and protocol are trusted.
+    pub trusted_proxies: Vec<Network>,
+    /// Headers that these proxies set; others are ignored.
+    pub forwarded_header: ForwardedHeader,
+    /// How long running transfers may continue after SIGTERM.
+    pub drain_timeout: Span,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Span,
+    /// How long a client may pause within a request's body.
+    pub body_idle_timeout: Span,
+    /// How long a client may pause while it reads a response.
+    pub write_timeout: Span,
+    /// Maximum number of concurrent connections.
+    pub max_connections: Count,
+    /// Maximum memory for requests. By default derived from the machine's memory.
+    pub memory: Option<Size>,
+    /// Maximum requests per client and second; 0 for no limit.
+    pub rate_limit: Count,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            public_url: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwarded,
+            drain_timeout: Span::seconds(30),
+            header_timeout: Span::seconds(15),
+            body_idle_timeout: Span::seconds(60),
+            write_timeout: Span::seconds(60),
+            max_connections: Count(1024),
+            memory: None,
+            rate_limit: Count(0),
+        }
+    }
+}
+
+impl Server {
+    /// Returns the memory budget in bytes: as configured, or derived from the memory of the machine or container.
+    pub fn memory_budget(&self) -> u64 {
+        self.memory.map_or_else(memory::default_budget, |size| size.0)
+    }
+}
 
 /// Blob storage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -337,3 +475,22 @@ impl Default for Log {
         Self { format: LogFormat::Auto, level: LogFilter::default(), access: true }
     }
 }
+
+/// Export of traces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// URL of a collector that accepts OTLP over HTTP.
+    pub endpoint: Option<CollectorUrl>,
+    /// Share of requests that are traced, unless the client has decided it.
+    pub sample: Percent,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { endpoint: None, sample: Percent(100) }
+    }
+}
+
+/// Whether this build can export spans.
+pub const HAS_TRACES: bool = cfg!(feature = "otlp");

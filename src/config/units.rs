@@ -1,19 +1,32 @@
-//! Types of setting values: durations, sizes, percentages, addresses, URLs.
+//! Types of setting values: durations, sizes, percentages, addresses, networks, URLs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use super::text::{Text, display_inner, text_serde};
 
-text_serde!(Span, Size, Percent, Budget, Untagged, Period, Listen, PublicUrl, LogFilter);
-display_inner!(Listen, PublicUrl, LogFilter, Count);
+text_serde!(
+    Span,
+    Size,
+    Percent,
+    Budget,
+    Untagged,
+    Period,
+    Listen,
+    Network,
+    PublicUrl,
+    CollectorUrl,
+    LogFilter
+);
+display_inner!(Listen, Network, PublicUrl, CollectorUrl, LogFilter, Count);
 
 /// Maximum duration. Timestamps plus this stay well within the range that the database stores.
 const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -235,16 +248,39 @@ impl Text for Listen {
     }
 }
 
+/// A network in CIDR notation, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl Network {
+    /// Whether the network contains all addresses.
+    pub(super) fn is_everything(self) -> bool {
+        self.0.prefix_len() == 0
+    }
+}
+
+impl Text for Network {
+    const EXPECTED: &'static str = "an IP address or a network, such as \"10.0.0.1\" or \"10.0.0.0/8\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let one = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        text.parse().ok().or_else(one).map(Self)
+    }
+}
+
+/// Parses an HTTP or HTTPS URL without a user, a query and a fragment.
+fn web_address(text: &str) -> Option<http::Uri> {
+    let uri: http::Uri = text.parse().ok()?;
+    let is_web = matches!(uri.scheme_str()?, "http" | "https");
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    (is_web && has_host && uri.query().is_none() && !text.contains(['#', '@'])).then_some(uri)
+}
+
 /// A URL with only a scheme and a host, stored without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
 impl PublicUrl {
-    /// Returns the URL without a slash at its end.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Whether it is an HTTPS URL with the default port.
     pub fn is_standard_https(&self) -> bool {
         let uri: http::Uri = self.0.parse().unwrap_or_default();
@@ -256,11 +292,27 @@ impl Text for PublicUrl {
     const EXPECTED: &'static str = "a URL without a path, such as \"https://registry.example.com\"";
 
     fn parse(text: &str) -> Option<Self> {
-        let uri: http::Uri = text.parse().ok()?;
-        let web = matches!(uri.scheme_str()?, "http" | "https");
-        let host = uri.host().is_some_and(|host| !host.is_empty());
-        let bare = uri.path() == "/" && uri.query().is_none() && !text.contains(['#', '@']);
-        (web && host && bare).then(|| Self(text.trim_end_matches('/').to_owned()))
+        let uri = web_address(text)?;
+        (uri.path() == "/").then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// The URL of a collector. It may not contain a password, so it can be printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorUrl(String);
+
+impl CollectorUrl {
+    /// Returns the URL for spans (OTLP specification, "OTLP/HTTP request").
+    pub fn of_traces(&self) -> String {
+        format!("{}/v1/traces", self.0.trim_end_matches("/v1/traces"))
+    }
+}
+
+impl Text for CollectorUrl {
+    const EXPECTED: &'static str = "the URL of a collector, such as \"http://localhost:4318\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        web_address(text).map(|_| Self(text.trim_end_matches('/').to_owned()))
     }
 }
 
@@ -328,5 +380,41 @@ impl Visitor<'_> for CountVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {
         Err(E::custom(format_args!("{text:?} is not a whole number")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_a_network_of_one() {
+        let network = |text| Network::parse(text).map(|network| network.to_string());
+        assert_eq!(network("10.0.0.1").as_deref(), Some("10.0.0.1/32"));
+        assert_eq!(network("::ffff:10.0.0.1").as_deref(), Some("10.0.0.1/32"));
+        assert_eq!(network("2001:db8::/32").as_deref(), Some("2001:db8::/32"));
+        for nonsense in ["", "10.0.0.0/33", "10.0.0", "proxy.lan", "10.0.0.1:80", "10.0.0.0/-1"] {
+            assert_eq!(network(nonsense), None, "{nonsense}");
+        }
+        assert!(Network::parse("::/0").is_some_and(Network::is_everything));
+    }
+
+    #[test]
+    fn builds_the_url_for_spans() {
+        let traces = |text| CollectorUrl::parse(text).map(|url| url.of_traces());
+        for text in ["http://localhost:4318", "http://localhost:4318/", "http://localhost:4318/v1/traces"] {
+            assert_eq!(traces(text).as_deref(), Some("http://localhost:4318/v1/traces"), "{text}");
+        }
+        assert_eq!(traces("https://c.example/otlp/").as_deref(), Some("https://c.example/otlp/v1/traces"));
+        for text in [
+            "",
+            "localhost:4318",
+            "grpc://localhost",
+            "http://",
+            "http://key@c.example",
+            "http://c.example/?key=1",
+        ] {
+            assert_eq!(traces(text), None, "{text}");
+        }
     }
 }

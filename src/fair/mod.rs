@@ -13,7 +13,6 @@ mod shares;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+pub use self::shares::{Client, network};
 use self::shares::{Shares, Ticket};
 
 /// How often holders are reviewed while clients wait.
@@ -41,41 +41,6 @@ const MIN_RATE: u64 = 64 * 1024;
 
 /// The maximum time over which a rate is measured, so that a fast start does not hide a slow end.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
-
-/// The client whose share a turn counts towards.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Client {
-    /// An authenticated user.
-    User(Arc<str>),
-    /// An anonymous client: its IPv4 address, or the first 64 bits of its IPv6 address.
-    Address(IpAddr),
-    /// Clients of the local socket, and the server itself.
-    Local,
-    /// A single request whose client cannot be distinguished from others, as behind a proxy that does not
-    /// identify its clients.
-    Request(u64),
-}
-
-impl Client {
-    /// Returns the client with this address.
-    pub fn from_address(address: IpAddr) -> Self {
-        Self::Address(network(address))
-    }
-
-    /// Returns a client that is counted separately from all others.
-    pub fn single_request() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self::Request(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// The network that a provider gives to one customer: an IPv4 address, or the first 64 bits of an IPv6 address.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        ipv4 @ IpAddr::V4(_) => ipv4,
-    }
-}
 
 /// Divides places among clients.
 pub struct FairQueue {

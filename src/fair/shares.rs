@@ -1,11 +1,47 @@
-//! Decides who gets the next place. Pure logic, without clock and waiting.
+//! The clients, and the decision which of them gets the next place. Pure logic, without clock and waiting.
 
 use std::collections::{HashMap, VecDeque};
-
-use super::Client;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One of this many places is kept free for clients that hold none.
 const RESERVE: usize = 8;
+
+/// The client whose share a turn counts towards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// An authenticated user.
+    User(Arc<str>),
+    /// An anonymous client: its IPv4 address, or the first 64 bits of its IPv6 address.
+    Address(IpAddr),
+    /// Clients of the local socket, and the server itself.
+    Local,
+    /// A single request whose client cannot be distinguished from others, as behind a proxy that does not
+    /// identify its clients.
+    Request(u64),
+}
+
+impl Client {
+    /// Returns the client with this address.
+    pub fn from_address(address: IpAddr) -> Self {
+        Self::Address(network(address))
+    }
+
+    /// Returns a client that is counted separately from all others.
+    pub fn single_request() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Request(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The network that a provider gives to one customer: an IPv4 address, or the first 64 bits of an IPv6 address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        ipv4 @ IpAddr::V4(_) => ipv4,
+    }
+}
 
 /// One request for a place. Later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -82,9 +82,9 @@ fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
         _ => None,
     };
     Ok(AcmeSettings {
-        names: acme.names.iter().map(|name| name.as_str().to_owned()).collect(),
-        directory: acme.directory.as_str().to_owned(),
-        email: acme.email.as_ref().map(|email| email.as_str().to_owned()),
+        names: acme.names.iter().map(ToString::to_string).collect(),
+        directory: acme.directory.to_string(),
+        email: acme.email.as_ref().map(ToString::to_string),
         external_account,
     })
 }

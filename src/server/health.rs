@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::disk_space::Watch;
 use super::filesystem::free_space;
 use super::open::Opened;
-use super::watch::Watch;
 use crate::errors::{Chain, Context};
 use crate::metadata::MetadataError;
 use crate::registry::{BudgetLevel, BudgetState, Registry};

@@ -36,18 +36,18 @@ pub enum Loss {
 
 /// What is known about a store before it is opened.
 #[derive(Debug)]
-pub(super) struct Evidence<'a> {
+pub(super) struct Evidence {
     /// The store's id; `None` if it has none yet.
     pub(super) store: Option<Uuid>,
     /// Whether the store holds blobs.
     pub(super) blobs: bool,
     /// The state file.
-    pub(super) state: &'a FoundState,
+    pub(super) state: FoundState,
     /// The database.
-    pub(super) database: &'a Inspection,
+    pub(super) database: Inspection,
 }
 
-impl Evidence<'_> {
+impl Evidence {
     /// Returns how the metadata was lost, if it was.
     pub(super) fn loss(&self) -> Option<Loss> {
         let (bound, run) = match &self.database.state {
@@ -60,7 +60,7 @@ impl Evidence<'_> {
         {
             return Some(Loss::Foreign { bound: bound.to_owned(), store });
         }
-        match self.state {
+        match &self.state {
             FoundState::Malformed(reason) => Some(Loss::State(reason.clone())),
             // A store of an earlier version binds its database before it accepts the first blob.
             FoundState::None => (bound.is_none() && self.blobs).then(|| self.absent()),

@@ -2,19 +2,20 @@
 //!
 //! | file | responsibility |
 //! | --- | --- |
-//! | `open`, `stores` | locks and opens the blob store and its database, and checks that they belong together |
+//! | `open` | locks and opens the blob store and its database, and checks that they belong together |
 //! | `state_file`, `run_record`, `loss` | detection of lost or replaced metadata |
 //! | `foreign_layout` | warning about images of another registry in the data directory |
-//! | `overlap` | check for directories within each other |
-//! | `lock`, `filesystem` | one process per directory; no database on a network filesystem |
+//! | `lock`, `filesystem` | one process per directory; network filesystems, directories within each other |
 //! | `run` | the lifecycle of `orlop serve` |
 //! | `survey` | checks of the settings against an existing store, for `check-config` |
 //! | `restore` | restore of a backup |
-//! | `shutdown`, `runtime`, `logging` | signals, threads, logs |
-//! | `failure`, `observed` | handling of failed syncs |
+//! | `process`, `logging` | threads, limits, signals; logs |
+//! | `sync_failures` | handling of failed syncs |
+//! | `settings` | the settings of the registry, its jobs and its listeners, from the configuration |
+//! | `access_control` | accounts, tokens and identity providers, from the configuration |
 //! | `certificates` | TLS certificates |
 //! | `health` | readiness checks |
-//! | `watch`, `reserve_file` | free space, and disk space reserved for the database |
+//! | `disk_space` | free space, and disk space reserved for the database |
 //! | `tasks` | background tasks that restart after a panic |
 //! | `traces` | span export to a collector, with the feature `otlp` |
 //! | `metrics` | the `/metrics` of the stores |
@@ -23,8 +24,8 @@
 mod access_control;
 pub mod admin;
 mod certificates;
+mod disk_space;
 mod errors;
-mod failure;
 mod filesystem;
 mod foreign_layout;
 mod health;
@@ -34,21 +35,17 @@ mod loss;
 mod metrics;
 mod open;
 pub mod operations;
-mod overlap;
-mod reserve_file;
+mod process;
 mod restore;
 mod run;
 mod run_record;
-mod runtime;
-mod shutdown;
+mod settings;
 mod state_file;
-mod stores;
 mod survey;
 mod sync_failures;
 mod tasks;
 #[cfg(feature = "otlp")]
 pub mod traces;
-mod watch;
 
 pub use access_control::{check_access_control_files, load_access_control};
 pub use certificates::check_certificates;
@@ -57,7 +54,7 @@ pub use health::{Health, Readiness, store_tag};
 pub use lock::{DataLock, LockError, LockedDirectory};
 pub use loss::Loss;
 pub use open::{Opened, Purpose};
+pub use process::{background_runtime, disable_core_files, request_runtime};
 pub use restore::{Restored, restore};
 pub use run::serve;
-pub use runtime::{background_runtime, disable_core_files, request_runtime};
 pub use survey::survey;

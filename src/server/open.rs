@@ -1,4 +1,5 @@
-//! Opens a store: takes its locks, opens blobs and metadata, and builds the registry over them.
+//! Opens a store: takes its locks, opens the blob store and its database, checks that they belong together, detects
+//! lost metadata, and builds the registry over them.
 
 use std::borrow::Cow;
 use std::fs;
@@ -6,22 +7,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::errors::StartError;
-use super::failure::Failures;
 use super::filesystem::network_filesystem;
-use super::lock::StoreLock;
-use super::run_record::RunRecord;
-use super::stores::{Opening, Stores};
-use super::sync_failures::FailureRecordingStore;
+use super::lock::{LockError, StoreLock};
+use super::loss::{Evidence, Loss, move_database};
+use super::run_record::{RunRecord, Start, StartingRun};
+use super::settings::registry_settings;
+use super::state_file::{FoundState, StateFile, StoreState};
+use super::sync_failures::{FailureRecordingStore, Failures};
 use crate::auth::{AccessControl, AnonymousMode};
-use crate::clock::SystemClock;
-use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
-use crate::jobs::retention::RetentionSettings;
-use crate::jobs::{CollectorSettings, PolicySet, Retention, ScrubSettings};
-use crate::memory::MemoryBudget;
-use crate::metadata::Quota;
-use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
-use crate::store::{BlobStore, FilesystemStore};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::errors::Chain;
+use crate::metadata::sqlite::{self, DatabaseState};
+use crate::metadata::{Access, Metadata};
+use crate::registry::Registry;
+use crate::store::{self, BlobStore, FilesystemStore};
 
 /// The marker file of a restore that has not finished.
 pub(super) const RESTORING: &str = "restoring";
@@ -70,12 +73,12 @@ impl Opened {
         Self::open_locked(config, purpose, lock).await
     }
 
-    /// Opens a store that a restore has just copied, to verify it.
-    pub(super) async fn open_restored(config: &Config, lock: StoreLock) -> Result<Self, StartError> {
-        Self::open_locked(config, Purpose::Maintain, lock).await
-    }
-
-    async fn open_locked(config: &Config, purpose: Purpose, mut lock: StoreLock) -> Result<Self, StartError> {
+    /// Opens a store whose data directory is locked.
+    pub(super) async fn open_locked(
+        config: &Config,
+        purpose: Purpose,
+        mut lock: StoreLock,
+    ) -> Result<Self, StartError> {
         let data = config.storage.data.clone();
         let metadata_dir = config.metadata_dir();
         let failures = Arc::<Failures>::default();
@@ -84,7 +87,7 @@ impl Opened {
         let stays_closed = metadata.stays_closed()?;
         let blobs = Arc::new(FailureRecordingStore::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
-        let registry = Registry::new(blobs, metadata, clock, settings(config));
+        let registry = Registry::new(blobs, metadata, clock, registry_settings(config));
         if purpose != Purpose::Maintain && !config.storage.read_only {
             registry.enforce_quotas().await?;
         }
@@ -168,88 +171,227 @@ fn unusable(path: &Path, error: io::Error) -> StartError {
     StartError::Data { path: path.into(), error, hint }
 }
 
-fn settings(config: &Config) -> Settings {
-    Settings {
-        lease: config.gc.lease.0,
-        lease_pressure: config.gc.lease_pressure.0,
-        max_references: config.manifests.max_references.get(),
-        sparse: config.manifests.sparse == Sparse::Allow,
-        parallel_uploads: config.uploads.parallel.get(),
-        upload_queue: config.uploads.queue_timeout.0,
-        max_blob_size: config.uploads.max_size.0,
-        min_free: config.storage.min_free.0,
-        warn_free: config.storage.warn_free.0,
-        history_keep: config.history.keep.get(),
-        history_max_rows: config.history.max_rows.get(),
-        history_removed: config.history.removed.0,
-        events_keep: config.events.keep.0,
-        max_events: config.events.most.get(),
-        audit_keep: config.audit.keep.0,
-        max_audit_entries: config.audit.most.get(),
-        audit_file: config.audit.file.clone(),
-        read_only: config.storage.read_only,
-        budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
-        memory: MemoryBudget::new(config.server.memory_budget()),
-        quotas: quotas(config),
+/// The open blob store and database.
+struct Stores {
+    blobs: FilesystemStore,
+    metadata: Arc<Metadata>,
+    /// `None` in read-only mode, which records nothing.
+    run: Option<RunRecord>,
+}
+
+/// Opens the stores that a configuration describes.
+struct Opening<'a> {
+    config: &'a Config,
+    purpose: Purpose,
+    data: PathBuf,
+    metadata_dir: PathBuf,
+    file: StateFile,
+}
+
+impl<'a> Opening<'a> {
+    /// Prepares to open the stores that `config` describes.
+    fn of(config: &'a Config, purpose: Purpose) -> Self {
+        let data = config.storage.data.clone();
+        let metadata_dir = config.metadata_dir();
+        let file = StateFile::of(&data);
+        Self { config, purpose, data, metadata_dir, file }
+    }
+
+    /// Opens the stores and locks the metadata directory in `lock`.
+    ///
+    /// # Errors
+    /// Fails without changing anything, unless a loss was accepted.
+    async fn open(self, lock: &mut StoreLock, failures: &Arc<Failures>) -> Result<Stores, StartError> {
+        // Lock first: a second process that uses the database would explain whatever is wrong with it.
+        match lock.lock_metadata(&self.data, &self.metadata_dir) {
+            // A read-only process without the right to write the lock file cannot damage anything.
+            Err(LockError::Io { .. }) if self.config.storage.read_only => {}
+            locked => locked?,
+        }
+        let found = self.inspect().await?;
+        let loss = found.loss();
+        self.refuse_absent(&found, loss.as_ref())?;
+        let accepted = loss.map(|loss| self.accept(loss)).transpose()?;
+        if self.config.storage.read_only {
+            return self.open_for_reading().await;
+        }
+        if let Some(loss) = &accepted {
+            self.move_unusable_database(loss)?;
+        }
+        self.open_for_writing(&found, accepted.is_some(), lock, failures).await
+    }
+
+    async fn inspect(&self) -> Result<Evidence, StartError> {
+        let store = match FilesystemStore::open(&self.data, store::Access::ReadOnly) {
+            Ok(store) => Some(store),
+            Err(store::OpenError::Unidentified { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let blobs = match &store {
+            Some(store) => holds_blobs(store).await?,
+            None => false,
+        };
+        let store = store.map(|store| store.store_id());
+        let database = sqlite::inspect(&self.metadata_dir)?;
+        let state = self.file.read();
+        let state = state.map_err(|error| StartError::State { path: self.file.path.clone(), error })?;
+        Ok(Evidence { store, blobs, state, database })
+    }
+
+    /// Fails if a store or database is missing that should exist.
+    fn refuse_absent(&self, found: &Evidence, loss: Option<&Loss>) -> Result<(), StartError> {
+        let missing = found.database.state == DatabaseState::Missing;
+        let absent = found.store.is_none() || (missing && loss.is_none());
+        if self.purpose == Purpose::Maintain && absent {
+            return Err(StartError::NoStore(self.data.clone()));
+        }
+        let is_bound = matches!(found.database.state, DatabaseState::Readable { store: Some(_), .. });
+        if found.store.is_none() && is_bound {
+            return Err(StartError::Mismatch(format!(
+                "the metadata in {} is not empty, but {} holds no store: check that its volume is mounted",
+                self.metadata_dir.display(),
+                self.data.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Fails for a loss, unless the command line accepts it.
+    fn accept(&self, loss: Loss) -> Result<Loss, StartError> {
+        if self.purpose != Purpose::AcceptLoss {
+            return Err(StartError::Lost { database: self.database(), data: self.data.clone(), loss });
+        }
+        if self.config.storage.read_only {
+            return Err(StartError::setting("storage.read_only", "must be false to accept a loss"));
+        }
+        Ok(loss)
+    }
+
+    /// Renames an unusable database, so that a new one can be created.
+    fn move_unusable_database(&self, loss: &Loss) -> Result<(), StartError> {
+        let database = self.database();
+        tracing::warn!(%loss, database = %database.display(), "accepted the loss of metadata");
+        if loss.needs_new_database() {
+            let seconds = SystemClock.now().0 / 1000;
+            let moved_to = move_database(&database, seconds)
+                .map_err(|error| StartError::State { path: database.clone(), error })?;
+            tracing::warn!(moved_to = %moved_to.display(), "renamed the unusable database");
+        }
+        Ok(())
+    }
+
+    async fn open_for_reading(&self) -> Result<Stores, StartError> {
+        let metadata = Metadata::open(&self.metadata_dir, Access::ReadOnly)?;
+        let blobs = FilesystemStore::open(&self.data, store::Access::ReadOnly)?;
+        bind(&blobs, &metadata, self).await?;
+        Ok(Stores { blobs, metadata: Arc::new(metadata), run: None })
+    }
+
+    async fn open_for_writing(
+        &self,
+        found: &Evidence,
+        accepted: bool,
+        lock: &mut StoreLock,
+        failures: &Arc<Failures>,
+    ) -> Result<Stores, StartError> {
+        let blobs = FilesystemStore::open(&self.data, store::Access::ReadWrite)?;
+        fs::create_dir_all(&self.metadata_dir)
+            .map_err(|error| sqlite::OpenError::Folder { path: self.metadata_dir.clone(), error })?;
+        lock.lock_metadata(&self.data, &self.metadata_dir)?;
+        let start = found.start(accepted, self.checkpoint_log(found, accepted));
+        let starting = StartingRun::announce(self.file.clone(), &start)?;
+        let metadata = Metadata::open(&self.metadata_dir, Access::ReadWrite)?;
+        bind(&blobs, &metadata, self).await?;
+        let metadata = Arc::new(metadata);
+        let run = starting.start(Arc::clone(&metadata), Arc::clone(failures), &start).await?;
+        if found.blobs && !metadata.has_images()? {
+            tracing::warn!(
+                "the store holds blobs without metadata: they are kept, and `orlop fsck` lists them"
+            );
+        }
+        Ok(Stores { blobs, metadata, run: Some(run) })
+    }
+
+    /// Checkpoints the database's log into its file, if it has one: a migration may empty the log.
+    fn checkpoint_log(&self, found: &Evidence, accepted: bool) -> bool {
+        if accepted || !found.database.has_log || !matches!(found.state, FoundState::Known(_)) {
+            return false;
+        }
+        sqlite::fold_log_in(&self.metadata_dir).unwrap_or_else(|error| {
+            tracing::warn!(error = %Chain(&error), "failed to checkpoint the database's log");
+            false
+        })
+    }
+
+    fn database(&self) -> PathBuf {
+        Metadata::file_in(&self.metadata_dir)
     }
 }
 
-fn budget(storage: &Storage, budget: Budget) -> BudgetSettings {
-    let limit = match budget {
-        Budget::Size(size) => BudgetSize::Bytes(size.0),
-        Budget::Share(share) => BudgetSize::Percent(share.0),
-    };
-    BudgetSettings { limit, high: storage.high_mark.0, low: storage.low_mark.0, wait: storage.budget_wait.0 }
-}
+impl Evidence {
+    fn start(&self, accepted: bool, checkpointed: bool) -> Start {
+        let unknown = StoreState {
+            closed: true,
+            images: false,
+            run: None,
+            next_run: None,
+            clean: true,
+            checkpointed: false,
+        };
+        let recorded = self.recorded_run();
+        let mut state = match &self.state {
+            // The last start was interrupted after its commit, which may be only in the log.
+            FoundState::Known(state) if state.next_run.is_some() && state.next_run == recorded => {
+                StoreState { run: recorded, next_run: None, clean: false, checkpointed: false, ..*state }
+            }
+            FoundState::Known(state) => *state,
+            FoundState::None => StoreState { run: recorded, ..unknown },
+            FoundState::Malformed(_) => unknown,
+        };
+        state.clean |= checkpointed;
+        state.checkpointed |= checkpointed;
+        state.images |= self.blobs;
+        if accepted {
+            // Until the database records that the registry stays closed, the loss must be accepted again.
+            state.run = Some(state.run.unwrap_or_else(Uuid::new_v4));
+        }
+        Start { stays_closed: accepted && state.closed, state, must_be_recorded: accepted }
+    }
 
-/// Returns the quotas that the settings define.
-pub(super) fn quotas(config: &Config) -> Vec<Quota> {
-    config.quotas.iter().map(quota).collect()
-}
-
-fn quota(setting: &QuotaSetting) -> Quota {
-    Quota {
-        scope: setting.prefix.clone(),
-        bytes: setting.bytes.map(|size| size.0),
-        tags: setting.tags.map(|count| count.0.into()),
-        repositories: setting.repositories.map(|count| count.0.into()),
+    fn recorded_run(&self) -> Option<Uuid> {
+        match &self.database.state {
+            DatabaseState::Readable { run, .. } => run.as_deref().and_then(|run| run.parse().ok()),
+            _ => None,
+        }
     }
 }
 
-/// Builds the settings of the garbage collector.
-pub(super) fn collector_settings(config: &Config) -> CollectorSettings {
-    CollectorSettings {
-        trash: config.gc.trash.0,
-        untagged: match config.gc.untagged {
-            Untagged::Keep => None,
-            Untagged::After(span) => Some(span.0),
-        },
-        upload_expiry: config.uploads.expire.0,
-        batch: config.gc.batch.get(),
+/// Binds the database to the blob store. Fails if it is bound to another one.
+async fn bind(blobs: &FilesystemStore, metadata: &Metadata, opening: &Opening<'_>) -> Result<(), StartError> {
+    let id = blobs.store_id().to_string();
+    let bound = metadata.bind_store(&id).await?;
+    if bound != id {
+        return Err(StartError::Mismatch(format!(
+            "the metadata in {} belongs to the store {bound}, but {} holds the store {id}",
+            opening.metadata_dir.display(),
+            opening.data.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the store holds any blob. Stops at the first.
+async fn holds_blobs(store: &FilesystemStore) -> Result<bool, StartError> {
+    let mut from: Option<String> = None;
+    loop {
+        let page = store.list(from.as_deref()).await?;
+        match page.next {
+            _ if !page.blobs.is_empty() => return Ok(true),
+            Some(next) => from = Some(next),
+            None => return Ok(false),
+        }
     }
 }
 
-/// Builds the retention job with the policies of `config` and the database. Immutable tags are enforced from now on.
-///
-/// # Errors
-/// Fails if a policy is invalid or the metadata cannot be read.
-pub(super) async fn retention(
-    config: &Config,
-    registry: &Arc<Registry>,
-) -> Result<Arc<Retention>, StartError> {
-    let policies = PolicySet::from_file(config.retention.policies());
-    let policies = Arc::new(policies.map_err(|error| StartError::setting("retention.policies", error))?);
-    policies.load(registry.metadata().as_ref()).await?;
-    registry.guard_tags(Arc::clone(&policies) as _);
-    let settings = RetentionSettings { batch: config.gc.batch.get() };
-    Ok(Arc::new(Retention::new(Arc::clone(registry), policies, settings)))
-}
-
-/// Builds the settings of the scrub.
-pub(super) fn scrub_settings(config: &Config) -> ScrubSettings {
-    let period = match config.scrub.period {
-        Period::Off => None,
-        Period::Every(span) => Some(span.0),
-    };
-    ScrubSettings { period, rate: config.scrub.rate.0 }
-}
+#[cfg(test)]
+mod tests;

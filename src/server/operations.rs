@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::errors::StartError;
+use super::filesystem::refuse_overlap;
 use super::lock::{DataLock, LockError};
-use super::open::{Opened, collector_settings, retention, scrub_settings};
-use super::overlap::refuse_overlap;
+use super::open::Opened;
+use super::settings::{collector_settings, scrub_settings};
 use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::http::Health;
 use crate::http::api::{Api, Changes};
+use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::{Scrub, ScrubReport};
-use crate::jobs::{Collected, Collector, Retention};
+use crate::jobs::{Collected, Collector, PolicySet, Retention};
 use crate::maintenance::backup::{BackupError, BackupReport, backup};
 use crate::maintenance::fsck::{FsckReport, fsck};
 use crate::maintenance::progress::{Progress, Step, Unit};
@@ -147,7 +149,12 @@ impl Operator {
         access_control: Arc<AccessControl>,
     ) -> Result<Self, StartError> {
         let registry = &opened.registry;
-        let retention = retention(config, registry).await?;
+        let policies = PolicySet::from_file(config.retention.policies());
+        let policies = Arc::new(policies.map_err(|error| StartError::setting("retention.policies", error))?);
+        policies.load(registry.metadata().as_ref()).await?;
+        registry.guard_tags(Arc::clone(&policies) as _);
+        let settings = RetentionSettings { batch: config.gc.batch.get() };
+        let retention = Arc::new(Retention::new(Arc::clone(registry), policies, settings));
         let collector = Collector::new(Arc::clone(registry), collector_settings(config))
             .with_policies(Arc::clone(retention.policy_set()));
         let scrub = Scrub::new(Arc::clone(registry), scrub_settings(config));

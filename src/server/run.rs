@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::access_control::{ensure_administrator, load_access_control};
 use super::admin;
 use super::certificates::{CertificateMetrics, Certificates};
+use super::disk_space::{Watch, watch};
 use super::errors::StartError;
 use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, check_periodically};
@@ -20,20 +21,17 @@ use super::logging::Logs;
 use super::metrics::StoreMetrics;
 use super::open::{Opened, Purpose};
 use super::operations::Operator;
-use super::runtime::raise_open_file_limit;
-use super::shutdown;
-use super::tasks::supervise;
-use super::watch::{Watch, watch};
+use super::process::{install_signal_handlers, raise_open_file_limit};
+use super::settings::{http_settings, listen_settings};
+use super::tasks::{Tasks, supervise};
 use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::errors::{Chain, SharedError};
 use crate::http::api::Api;
-use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
-use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
-use crate::jobs::{self, AuditUpkeep, Evictor, Job, RepositoryJob, SpaceReclaimer, Upkeep};
-use crate::memory::MemoryBudget;
-use crate::oci::PageLimits;
+use crate::http::listen::{ListenSettings, Peer, serve as listen};
+use crate::http::{App, AppState, HttpMetrics};
+use crate::jobs::{AuditUpkeep, Evictor, RepositoryJob, SpaceReclaimer, Upkeep};
 
 /// Interval of the frequent upkeep jobs.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,7 +59,7 @@ pub async fn serve(
     logs: Arc<Logs>,
     background: &Handle,
 ) -> Result<(), StartError> {
-    let draining = shutdown::install_signal_handlers(logs).map_err(StartError::Signals)?;
+    let draining = install_signal_handlers(logs).map_err(StartError::Signals)?;
     raise_open_file_limit(config.server.max_connections.get());
     let server = Server::start(&config, purpose, draining, background).await?;
     match server.run(&config, background).await {
@@ -137,7 +135,7 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         self.spawn_jobs(config, &Tasks { tracker: &tasks, background, stop: &stop });
-        let api = self.api(config);
+        let api = self.operator.api(Arc::clone(&self.health) as _, config.api.changes);
         self.spawn_admin(Arc::clone(&api), &tasks, &stop);
         let app = self.app(config, api);
         self.announce(config);
@@ -185,7 +183,8 @@ impl Server {
         let opened = Arc::clone(&self.operator.opened);
         let draining = self.draining.clone();
         tasks.tracker.spawn(tasks.stop.clone().run_until_cancelled_owned(async move {
-            opened.failures.wait_until_restart_is_due(&opened).await;
+            let blobs = opened.registry.blobs();
+            opened.failures.wait_until_restart_is_due(&**blobs, &opened.metadata_dir).await;
             draining.cancel();
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
@@ -231,10 +230,6 @@ impl Server {
             ..ListenSettings::default()
         };
         tasks.spawn(listen(listener, router, settings, stop.clone()));
-    }
-
-    fn api(&self, config: &Config) -> Arc<Api> {
-        self.operator.api(Arc::clone(&self.health) as _, config.api.changes)
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {
@@ -305,70 +300,6 @@ fn show_once(password: &str) {
         "\n    The administrator of this registry is {ADMINISTRATOR}, with the password\n\n        \
          {password}\n\n    It is shown only once. To set another, run: orlop user password {ADMINISTRATOR}\n"
     );
-}
-
-/// Where background work runs, and the token that stops it.
-struct Tasks<'a> {
-    tracker: &'a TaskTracker,
-    background: &'a Handle,
-    stop: &'a CancellationToken,
-}
-
-impl Tasks<'_> {
-    /// Runs `work` with `shared` until it is stopped, not in the background.
-    fn supervise<T, F>(
-        &self,
-        name: &'static str,
-        shared: &Arc<T>,
-        work: impl Fn(Arc<T>) -> F + Send + 'static,
-    ) where
-        T: Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let shared = Arc::clone(shared);
-        self.tracker.spawn(supervise(name, self.stop.clone(), move || work(Arc::clone(&shared))));
-    }
-
-    fn spawn_job(&self, job: Arc<dyn Job>, interval: Duration) {
-        let name = job.name();
-        let token = self.stop.clone();
-        let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
-        self.tracker.spawn_on(supervise(name, CancellationToken::new(), run), self.background);
-    }
-}
-
-/// Builds the settings of the listener.
-fn listen_settings(config: &Config, tls: Option<Arc<Tls>>, memory: MemoryBudget) -> ListenSettings {
-    let server = &config.server;
-    ListenSettings {
-        max_connections: server.max_connections.get(),
-        head_timeout: server.header_timeout.0,
-        write_timeout: server.write_timeout.0,
-        drain_timeout: server.drain_timeout.0,
-        shared_networks: server.trusted_proxies.iter().map(|network| network.0).collect(),
-        memory,
-        tls,
-        ..ListenSettings::default()
-    }
-}
-
-fn http_settings(config: &Config) -> HttpSettings {
-    HttpSettings {
-        max_manifest_size: usize::try_from(config.manifests.max_size.0).unwrap_or(usize::MAX),
-        max_tags: config.manifests.max_tags.get(),
-        body_idle_timeout: config.server.body_idle_timeout.0,
-        pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
-        public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
-        tls: config.has_tls(),
-        rate_limit: config.server.rate_limit.0,
-        strict_transport: config.has_name_for_tls(),
-        trusted_proxies: trusted_proxies(&config.server),
-    }
-}
-
-fn trusted_proxies(server: &config::Server) -> TrustedProxies {
-    let networks = server.trusted_proxies.iter().map(|network| network.0);
-    TrustedProxies::new(networks).with_header(server.forwarded_header)
 }
 
 /// Binds and listens at `address`.

@@ -16,12 +16,11 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::errors::StartError;
-use super::failure::Failures;
 use super::state_file::{StateFile, StoreState};
+use super::sync_failures::Failures;
 use crate::auth::AccessControl;
 use crate::errors::Chain;
-use crate::metadata::Metadata;
-use crate::metadata::MetadataError;
+use crate::metadata::{Metadata, MetadataError};
 
 /// The state that a run starts with.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +73,7 @@ impl StartingRun {
                 tracing::warn!(%error, "disk full: this start is not recorded");
                 Ok(Self { file, state: start.state, run, announced: false })
             }
-            Err(error) => Err(StartError::State { path: file.path().to_owned(), error }),
+            Err(error) => Err(StartError::State { path: file.path.clone(), error }),
             Ok(()) => Ok(Self { file, state, run, announced: true }),
         }
     }
@@ -128,7 +127,7 @@ async fn commit(metadata: &Metadata, run: Uuid, start: &Start) -> Result<bool, S
 fn confirm(file: &StateFile, state: &StoreState) -> Result<bool, StartError> {
     match file.write(state) {
         Err(error) if is_full(&error) => Ok(false),
-        Err(error) => Err(StartError::State { path: file.path().to_owned(), error }),
+        Err(error) => Err(StartError::State { path: file.path.clone(), error }),
         Ok(()) => Ok(true),
     }
 }

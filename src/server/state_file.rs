@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::errors::StartError;
 use crate::store::{STATE_FILE, durable};
 
 /// Only the owner may read the file.
@@ -58,7 +57,7 @@ pub(super) enum FoundState {
 /// The state file of one store.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl StateFile {
@@ -67,18 +66,12 @@ impl StateFile {
         Self { path: data.join(STATE_FILE) }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads the file.
     ///
     /// # Errors
     /// Fails if the file cannot be read.
-    pub(super) fn read(&self) -> Result<FoundState, StartError> {
-        let read = durable::read(&self.path);
-        let read = read.map_err(|error| StartError::State { path: self.path.clone(), error })?;
-        let Some(text) = read else { return Ok(FoundState::None) };
+    pub(super) fn read(&self) -> io::Result<FoundState> {
+        let Some(text) = durable::read(&self.path)? else { return Ok(FoundState::None) };
         Ok(match serde_json::from_slice(&text) {
             Ok(state) => FoundState::Known(state),
             Err(error) => FoundState::Malformed(error.to_string()),
@@ -127,7 +120,7 @@ mod tests {
             file.write(&state).expect("written");
             assert_eq!(file.read().expect("readable"), FoundState::Known(state));
         }
-        fs::write(file.path(), "{\"closed\":").expect("written");
+        fs::write(&file.path, "{\"closed\":").expect("written");
         assert!(matches!(file.read().expect("readable"), FoundState::Malformed(_)));
         file.remove().expect("removed");
         file.remove().expect("removed already");
@@ -139,7 +132,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = StateFile::of(dir.path());
         let text = r#"{"closed":false,"images":true,"run":null,"clean":true,"folded":false,"later":[1]}"#;
-        fs::write(file.path(), text).expect("written");
+        fs::write(&file.path, text).expect("written");
         assert!(matches!(file.read().expect("readable"), FoundState::Known(state) if state.run.is_none()));
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::errors::StartError;
-use super::open::quotas;
+use super::settings::quotas;
 use crate::auth::{HtpasswdFile, find_look_alikes};
 use crate::clock::SystemClock;
 use crate::config::Config;

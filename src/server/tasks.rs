@@ -1,11 +1,47 @@
 //! Background tasks that restart after a panic.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::jobs::{self, Job};
 
 /// How long to wait before a task that panicked is restarted.
 const RESTART_DELAY: Duration = Duration::from_secs(5);
+
+/// Where background work runs, and the token that stops it.
+pub(super) struct Tasks<'a> {
+    pub(super) tracker: &'a TaskTracker,
+    pub(super) background: &'a Handle,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl Tasks<'_> {
+    /// Runs `work` with `shared` until it is stopped, not in the background.
+    pub(super) fn supervise<T, F>(
+        &self,
+        name: &'static str,
+        shared: &Arc<T>,
+        work: impl Fn(Arc<T>) -> F + Send + 'static,
+    ) where
+        T: Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shared = Arc::clone(shared);
+        self.tracker.spawn(supervise(name, self.stop.clone(), move || work(Arc::clone(&shared))));
+    }
+
+    /// Runs `job` at intervals, in the background.
+    pub(super) fn spawn_job(&self, job: Arc<dyn Job>, interval: Duration) {
+        let name = job.name();
+        let token = self.stop.clone();
+        let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
+        self.tracker.spawn_on(supervise(name, CancellationToken::new(), run), self.background);
+    }
+}
 
 /// Runs `work` and restarts it after a panic, until it returns or `stop` is cancelled. The panic hook logs the panic
 /// itself.
@@ -30,7 +66,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test(start_paused = true)]

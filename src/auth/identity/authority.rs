@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::keys::{KeySource, Keys};
-use super::provider::subject;
-use super::signed::{Claims, ExpectedParties, TokenError, verify};
+use super::signed::{Claims, ExpectedParties, TokenError, subject, verify};
 use crate::auth::scope::Grant;
 use crate::clock::{Clock, Timestamp};
 
@@ -37,7 +36,7 @@ pub struct Authority {
     pub service: String,
     /// A single issuer, in an array because [`ExpectedParties`] takes a slice.
     issuer: [String; 1],
-    keys: Keys,
+    pub(super) keys: Keys,
 }
 
 /// An entry of the `access` claim.
@@ -54,11 +53,6 @@ impl Authority {
     pub fn new(settings: AuthoritySettings, client: Client, clock: Arc<dyn Clock>) -> Self {
         let AuthoritySettings { realm, service, issuer, keys } = settings;
         Self { realm, service, issuer: [issuer], keys: Keys::new(keys, client, clock) }
-    }
-
-    /// The generation of the authority's keys; `None` if the keys may have changed since they were loaded.
-    pub(super) fn keys_generation(&self) -> Option<u64> {
-        self.keys.generation()
     }
 
     /// Whether this authority is the issuer that a token names.

@@ -8,8 +8,8 @@ use super::jwks::KeysError;
 use crate::errors::Context;
 use crate::outbound::{self, OutboundError};
 
-/// The maximum size of a response body.
-const MAX_RESPONSE_BYTES: usize = 256 << 10;
+/// The maximum size of a response body of a provider.
+pub(super) const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 /// The part of a provider's metadata that is used here.
 #[derive(Debug, Clone, Deserialize)]

@@ -7,12 +7,11 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::authority::Authority;
-use super::federated::FederatedIdentity;
 use super::provider::Provider;
-use super::signed::{TokenError, looks_signed, unverified_issuer};
-use crate::auth::bearer::{Bearer, TokenSubject};
+use super::signed::{TokenError, unverified_issuer};
 use crate::auth::expiring_cache::ExpiringCache;
-use crate::auth::principal::{AuthError, Principal};
+use crate::auth::jws::looks_signed;
+use crate::auth::principal::{AuthError, Bearer, FederatedIdentity, Principal, TokenSubject};
 use crate::clock::Timestamp;
 use crate::errors::Chain;
 
@@ -46,12 +45,12 @@ impl Identities {
 
     /// The names of the providers that people can sign in with.
     pub(in crate::auth) fn sign_in_providers(&self) -> impl Iterator<Item = &str> {
-        self.providers.iter().filter(|provider| provider.has_sign_in()).map(Provider::name)
+        self.providers.iter().filter(|provider| provider.sign_in.is_some()).map(|provider| &*provider.name)
     }
 
     /// The provider of this name.
     pub(in crate::auth) fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers.iter().find(|provider| provider.name() == name)
+        self.providers.iter().find(|provider| provider.name == name)
     }
 
     /// How long an identity may keep getting new bearer tokens with a renewal token.
@@ -59,7 +58,7 @@ impl Identities {
         self.providers
             .iter()
             .find(|provider| provider.is_provider_of(identity))
-            .map(Provider::session_lifetime)
+            .map(|provider| provider.session_lifetime)
     }
 
     /// Identifies the client of a token. `None` if the text is not a signed token, or names no trusted issuer.
@@ -102,8 +101,8 @@ impl Identities {
 
     /// How often the keys of any issuer were replaced; `None` if some have to be checked again.
     fn generation(&self) -> Option<u64> {
-        let of_providers = self.providers.iter().map(Provider::keys_generation);
-        of_providers.chain(self.authority.as_ref().map(Authority::keys_generation)).sum()
+        let of_providers = self.providers.iter().map(|provider| provider.keys.generation());
+        of_providers.chain(self.authority.as_ref().map(|authority| authority.keys.generation())).sum()
     }
 
     /// Verifies a token with each provider that has this issuer, and then with the authority if it has. `None` if no
@@ -118,7 +117,7 @@ impl Identities {
         for provider in self.providers.iter().filter(|provider| provider.is_issuer(issuer)) {
             match provider.verify_identity(token, now).await {
                 Ok((identity, until)) => return Some(Ok((Principal::Federated(Arc::new(identity)), until))),
-                Err(error) => last_error = Some(Err((provider.name(), error))),
+                Err(error) => last_error = Some(Err((&*provider.name, error))),
             }
         }
         let Some(authority) = self.authority.as_ref().filter(|authority| authority.is_issuer(issuer)) else {

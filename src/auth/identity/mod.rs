@@ -5,7 +5,6 @@
 //! | --- | --- |
 //! | `provider` | verifies the tokens of an OpenID Connect provider and evaluates its rules |
 //! | `rules` | matches claims against globs, and says which roles and teams they give |
-//! | `federated` | an identity at a provider that has no account here |
 //! | `sign_in` | the authorization code flow, with which people sign in |
 //! | `authority` | verifies the tokens of an external token authority |
 //! | `signed` | verifies tokens that others have signed |
@@ -16,7 +15,6 @@
 
 mod authority;
 mod discovery;
-mod federated;
 mod identities;
 mod jwks;
 mod keys;
@@ -26,11 +24,10 @@ mod sign_in;
 mod signed;
 
 pub use authority::{Authority, AuthoritySettings};
-pub use federated::FederatedIdentity;
 pub use identities::Identities;
 pub use keys::KeySource;
 pub(super) use provider::Person;
-pub use provider::{Provider, ProviderSettings, SignInError, SignInSettings};
+pub use provider::{Provider, ProviderSettings, SignInError};
 pub use rules::{Rule, RuleError, RuleSettings};
 pub(super) use sign_in::Attempt;
-pub(super) use signed::looks_signed;
+pub use sign_in::SignInSettings;

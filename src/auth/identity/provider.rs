@@ -1,7 +1,6 @@
 //! Verifies tokens of an OpenID Connect provider and evaluates the provider's rules on their claims.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,20 +9,16 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
-use super::federated::FederatedIdentity;
 use super::jwks::KeysError;
 use super::keys::{KeySource, Keys};
 use super::rules::{Rule, RuleError, RuleSettings};
-use super::sign_in::{Attempt, SignIn, is_for_attempt};
-use super::signed::{Claims, ExpectedParties, TokenError, verify};
-use crate::auth::access_control::credential_fingerprint;
+use super::sign_in::{Attempt, SignIn, SignInSettings, is_for_attempt};
+use super::signed::{Claims, ExpectedParties, TokenError, subject, verify};
+use crate::auth::principal::FederatedIdentity;
+use crate::auth::secret::credential_fingerprint;
 use crate::clock::{Clock, Timestamp};
 use crate::errors::BoxError;
 use crate::metadata::Team;
-use crate::printable::is_unprintable;
-
-/// The maximum length of a subject in bytes (OpenID Connect Core 1.0, section 2).
-const MAX_SUBJECT_LEN: usize = 255;
 
 /// The settings of a provider.
 ///
@@ -47,38 +42,17 @@ pub struct ProviderSettings {
     pub rules: Vec<RuleSettings>,
 }
 
-/// How people sign in through a provider.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SignInSettings {
-    /// The client id of this registry at the provider.
-    pub client_id: String,
-    /// The client secret of this registry.
-    pub client_secret: Option<String>,
-    /// The scopes to request.
-    pub scopes: Vec<String>,
-    /// The claim that becomes the user name.
-    pub user_claim: String,
-    /// How long the access token of a sign-in is valid.
-    pub token_lifetime: Duration,
-}
-
-/// Omits the secret.
-impl fmt::Debug for SignInSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client_id, scopes, user_claim, token_lifetime, .. } = self;
-        f.debug_tuple("SignIn").field(&(client_id, scopes, user_claim, token_lifetime)).finish()
-    }
-}
-
 /// An OpenID Connect provider.
 pub struct Provider {
-    name: String,
+    /// The name of the provider in this registry.
+    pub(super) name: String,
     /// Without and with a slash at the end, because tokens use both.
     issuers: [String; 2],
     audience: Option<String>,
-    keys: Keys,
-    session_lifetime: Duration,
-    sign_in: Option<SignIn>,
+    pub(super) keys: Keys,
+    /// How long a job may get new tokens after it logged in.
+    pub(super) session_lifetime: Duration,
+    pub(super) sign_in: Option<SignIn>,
     rules: Vec<Rule>,
     settings_fingerprint: String,
     clock: Arc<dyn Clock>,
@@ -146,21 +120,6 @@ impl Provider {
         })
     }
 
-    /// The name of the provider in this registry.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// How long a job may get new tokens after it logged in.
-    pub(super) fn session_lifetime(&self) -> Duration {
-        self.session_lifetime
-    }
-
-    /// The generation of the keys; `None` if they may have changed.
-    pub(super) fn keys_generation(&self) -> Option<u64> {
-        self.keys.generation()
-    }
-
     /// Whether this provider is the issuer that a token names.
     pub(super) fn is_issuer(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|own| own == issuer)
@@ -169,11 +128,6 @@ impl Provider {
     /// Whether an identity came from this provider with its current settings.
     pub(super) fn is_provider_of(&self, identity: &FederatedIdentity) -> bool {
         identity.settings_fingerprint == self.settings_fingerprint
-    }
-
-    /// Whether people can sign in with this provider.
-    pub(super) fn has_sign_in(&self) -> bool {
-        self.sign_in.is_some()
     }
 
     /// The address to send a browser to for a sign-in; the provider sends it back to `redirect`.
@@ -253,11 +207,4 @@ impl Provider {
             until,
         ))
     }
-}
-
-/// The subject of a token. An invalid subject is rejected and not cleaned up: two subjects could become the same.
-pub(super) fn subject(claims: &Claims) -> Option<&str> {
-    let subject = claims.get("sub")?.as_str()?;
-    let is_valid = (1..=MAX_SUBJECT_LEN).contains(&subject.len()) && !subject.contains(is_unprintable);
-    is_valid.then_some(subject)
 }

@@ -1,5 +1,6 @@
 //! The authorization code flow of OpenID Connect Core 1.0 (section 3.1) with PKCE (RFC 7636), by which people sign in.
 
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,9 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::discovery::{ProviderMetadata, discover};
+use super::discovery::{MAX_RESPONSE_BYTES, ProviderMetadata, discover};
 use super::jwks::KeysError;
-use super::provider::SignInSettings;
 use super::signed::Claims;
 use crate::clock::Clock;
 use crate::errors::Chain;
@@ -24,8 +24,28 @@ const METADATA_TTL: Duration = Duration::from_secs(5 * 60);
 /// How long to wait after a failed request for the metadata.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The maximum size of a response body.
-const MAX_RESPONSE_BYTES: usize = 256 << 10;
+/// How people sign in through a provider.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignInSettings {
+    /// The client id of this registry at the provider.
+    pub client_id: String,
+    /// The client secret of this registry.
+    pub client_secret: Option<String>,
+    /// The scopes to request.
+    pub scopes: Vec<String>,
+    /// The claim that becomes the user name.
+    pub user_claim: String,
+    /// How long the access token of a sign-in is valid.
+    pub token_lifetime: Duration,
+}
+
+/// Omits the secret.
+impl fmt::Debug for SignInSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client_id, scopes, user_claim, token_lifetime, .. } = self;
+        f.debug_tuple("SignIn").field(&(client_id, scopes, user_claim, token_lifetime)).finish()
+    }
+}
 
 /// The secrets of one sign-in.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]

@@ -5,14 +5,15 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::keys::Keys;
-use crate::auth::jws::has_critical_parameters;
+use crate::auth::jws::{has_critical_parameters, looks_signed};
 use crate::clock::Timestamp;
+use crate::printable::is_unprintable;
 
 /// The claims of a token.
 pub(super) type Claims = Map<String, Value>;
 
-/// The maximum length of a token; longer ones are rejected.
-pub(super) const MAX_TOKEN_LEN: usize = 16 << 10;
+/// The maximum length of a subject in bytes (OpenID Connect Core 1.0, section 2).
+const MAX_SUBJECT_LEN: usize = 255;
 
 /// The tolerated difference between the clocks of the issuer and this server, in seconds.
 const LEEWAY: i64 = 60;
@@ -45,19 +46,17 @@ fn rfc3339(seconds: i64) -> String {
     Timestamp(seconds.saturating_mul(1000)).rfc3339()
 }
 
-/// Whether a text could be a signed token.
-#[expect(clippy::naive_bytecount, reason = "a token is too short for a crate that counts faster")]
-pub(in crate::auth) fn looks_signed(text: &[u8]) -> bool {
-    text.starts_with(b"eyJ")
-        && text.len() <= MAX_TOKEN_LEN
-        && text.iter().filter(|byte| **byte == b'.').count() == 2
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-}
-
 /// The issuer that a token names. This is not verified.
 pub(super) fn unverified_issuer(token: &[u8]) -> Option<String> {
     let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// The subject of a token. An invalid subject is rejected and not cleaned up: two subjects could become the same.
+pub(super) fn subject(claims: &Claims) -> Option<&str> {
+    let subject = claims.get("sub")?.as_str()?;
+    let is_valid = (1..=MAX_SUBJECT_LEN).contains(&subject.len()) && !subject.contains(is_unprintable);
+    is_valid.then_some(subject)
 }
 
 /// The issuers and the audience that a token must name.

@@ -1,5 +1,7 @@
 //! Tests of `X-Forwarded-*` and of the choice of trusted proxies.
 
+mod forwarded;
+
 use http::Request;
 
 use super::*;

@@ -19,17 +19,16 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 
-use super::brake::Brake;
 use super::connection_state::{ConnectionState, IdleTimeout, Order, Scarcity};
-use super::endpoints::{Dialect, RequestContext};
-use super::handshake::accept;
+use super::endpoints::{Dialect, Handler, RequestContext};
 use super::inbound::{Inbound, Leftover};
-use super::metered_io::MeteredIo;
+use super::metered_io::{Brake, MeteredIo};
 use super::open::{ConnectionGuard, Shared};
+use super::peer::Peer;
 use super::request::{MeteredBody, OpenRequest, ResponseMemory};
 use super::sendfile::{Parts, Socket};
 use super::streams::Streams;
-use super::{Handler, Peer};
+use super::tls::accept;
 use crate::errors::Chain;
 use crate::memory::{Holder, Purpose};
 
@@ -189,7 +188,7 @@ impl<A: Handler> Service<A> {
             async move {
                 if stream.is_none() {
                     // hyper may serve many pipelined requests in one poll.
-                    poll_fn(|cx| this.guard.state.turn().poll_remaining(cx)).await;
+                    poll_fn(|cx| this.guard.state.turn.poll_remaining(cx)).await;
                 }
                 let body = this.respond(request, open).await;
                 // From here on, the stream waits for the client to read.
@@ -204,7 +203,7 @@ impl<A: Handler> Service<A> {
 
     async fn respond(&self, request: Request<Incoming>, open: OpenRequest) -> Response<MeteredBody<A::Body>> {
         let dialect = Dialect::of(request.uri().path());
-        let response = if open.is_refused() {
+        let response = if open.is_refused {
             drop(request);
             self.guard.memory().record_refusal();
             self.handler.overloaded(dialect)
@@ -212,16 +211,15 @@ impl<A: Handler> Service<A> {
             self.handle(request, &open).await
         };
         let (head, mut body) = response.into_parts();
-        match ResponseMemory::reserve(&mut body, &self.guard, self.parts.is_some()).await {
-            Ok(memory) => Response::from_parts(head, MeteredBody::new(body, open, memory)),
-            Err(_) => {
-                drop(body);
-                self.handler
-                    .overloaded(dialect)
-                    .map(|body| MeteredBody::new(body, open, ResponseMemory::default()))
-            }
-        }
-        .map(|body| body.with_parts(self.parts.clone()))
+        let (response, memory) =
+            match ResponseMemory::reserve(&mut body, &self.guard, self.parts.is_some()).await {
+                Ok(memory) => (Response::from_parts(head, body), memory),
+                Err(_) => {
+                    drop(body);
+                    (self.handler.overloaded(dialect), ResponseMemory::default())
+                }
+            };
+        response.map(|body| MeteredBody::new(body, open, memory, self.parts.clone()))
     }
 
     /// Calls the handler, and closes the connection after the response if necessary.

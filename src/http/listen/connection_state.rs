@@ -12,7 +12,7 @@ use futures_util::task::AtomicWaker;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::ListenSettings;
+use super::settings::ListenSettings;
 use super::turn::Turn;
 use crate::memory::{Holder, MAX_WAIT};
 
@@ -52,7 +52,8 @@ pub(super) struct ConnectionState {
     useful: AtomicBool,
     useful_at: AtomicU64,
     active_at: AtomicU64,
-    turn: Turn,
+    /// The connection's turn, which limits how long it is served at a stretch.
+    pub(super) turn: Turn,
 }
 
 /// An order of the listener to a connection.
@@ -72,11 +73,6 @@ impl ConnectionState {
     pub(super) fn with_turn(turn: Turn) -> Self {
         let now = milliseconds();
         Self { turn, useful_at: AtomicU64::new(now), active_at: AtomicU64::new(now), ..Self::default() }
-    }
-
-    /// The connection's turn, which limits how long it is served at a stretch.
-    pub(super) fn turn(&self) -> &Turn {
-        &self.turn
     }
 
     /// Gives the connection an order. A weaker order does not replace a stronger one.

@@ -1,8 +1,6 @@
 //! The interfaces of the accept loop: listeners that supply connections, and handlers that answer requests.
 
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,69 +8,9 @@ use http_body::Body;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::inbound::Inbound;
-use super::request::OpenRequest;
+use super::peer::Peer;
+use super::request::{OpenRequest, ResponseBody};
 use super::sendfile::Socket;
-use crate::store::FilePart;
-
-/// The peer of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A client on the network.
-    Tcp(SocketAddr),
-    /// A client on the network behind a trusted proxy.
-    Proxied(IpAddr),
-    /// A client on this machine.
-    Unix,
-}
-
-impl Peer {
-    /// The name in histories of a peer without a user: its address without the port, which means nothing
-    /// later.
-    pub fn name(self) -> String {
-        self.address().map_or_else(|| "admin socket".into(), |address| address.to_string())
-    }
-
-    /// The address, if it has one. A mapped IPv4 address is returned as IPv4.
-    pub fn address(self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(address) => Some(address.ip().to_canonical()),
-            Self::Proxied(address) => Some(address.to_canonical()),
-            Self::Unix => None,
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Proxied(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
-
-/// The body of a response. Its next bytes may be a part of a file.
-pub trait ResponseBody {
-    /// Takes the next bytes, if they are a part of a file that can be sent at once.
-    fn next_part(&mut self) -> Option<FilePart> {
-        None
-    }
-
-    /// The number of bytes that are in memory before it is polled; `None` if it reads them when polled.
-    fn in_memory(&self) -> Option<usize>;
-
-    /// Limits each later read to this many bytes.
-    fn limit_pieces(&mut self, _bytes: usize) {}
-}
-
-impl ResponseBody for axum::body::Body {
-    fn in_memory(&self) -> Option<usize> {
-        // A body of unknown length is produced when polled.
-        let exact = self.size_hint().exact();
-        exact.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
-    }
-}
 
 /// The format of errors that a client expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +56,7 @@ impl RequestContext<'_> {
 
     /// Records that the client is this user.
     pub fn record_user(&self, user: &str) {
-        self.open.record_user(user);
+        self.open.guard.record_user(user);
     }
 
     /// Records that the request is part of a client's work, a reason to keep the connection; a probe is not.

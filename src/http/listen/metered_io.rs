@@ -1,4 +1,5 @@
-//! A byte stream that records its reads and writes in a [`ConnectionState`].
+//! A byte stream that records its reads and writes in a [`ConnectionState`], and whose [`Brake`] stops reading while
+//! memory is short.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -7,11 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
-use super::brake::Brake;
 use super::connection_state::ConnectionState;
 use super::linger::{Linger, Lingering};
+use super::open::{ConnectionGuard, SHARE_INTERVAL};
 use super::sendfile::{Parts, Socket};
+use crate::memory::{Holder, ReadGate};
 
 /// The first bytes of a client that uses HTTP/2 without negotiation (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,6 +22,46 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The maximum number of bytes read at once if no body is expected, because data read ahead stays in memory,
 /// or if many connections take turns.
 const MAX_SMALL_READ: usize = 16 * 1024;
+
+/// Stops reading from one connection while memory is short.
+pub(super) struct Brake {
+    gate: ReadGate,
+    guard: Option<Arc<ConnectionGuard>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Brake {
+    pub(super) fn new(guard: Arc<ConnectionGuard>) -> Self {
+        Self { gate: guard.memory().read_gate(), guard: Some(guard), pause: None }
+    }
+
+    /// Ready while a request may start. A client that holds no memory may start one even while memory is
+    /// short. Memory held by other anonymous clients does not count: one of them must not keep the others
+    /// from logging in.
+    pub(super) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            if let Some(guard) = &self.guard {
+                if guard.is_newcomer() {
+                    return Poll::Ready(());
+                }
+                if guard.shared.is_over_memory_share(guard) {
+                    self.pause = Some(Box::pin(tokio::time::sleep(SHARE_INTERVAL)));
+                    continue;
+                }
+            }
+            return self.gate.poll_open(cx, Holder::Authenticated);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn unlimited() -> Self {
+        Self { gate: crate::memory::MemoryBudget::default().read_gate(), guard: None, pause: None }
+    }
+}
 
 /// A metered byte stream, which the [`IdleTimeout`](super::connection_state::IdleTimeout) observes through
 /// its state.
@@ -73,7 +116,7 @@ impl<S: Socket> MeteredIo<S> {
     /// While a request is open, reading continues: its body, and HTTP/2 frames of other streams, must not
     /// wait.
     fn poll_read_new(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.state.turn().poll_remaining(cx));
+        ready!(self.state.turn.poll_remaining(cx));
         let starts_request = self.state.requests() == 0;
         if starts_request {
             let released = self.brake.poll_released(cx);
@@ -81,7 +124,7 @@ impl<S: Socket> MeteredIo<S> {
             ready!(released);
         }
         let may_be_body = self.state.is_multiplexed() || !starts_request;
-        let reads_little = !may_be_body || self.state.turn().is_short();
+        let reads_little = !may_be_body || self.state.turn.is_short();
         if !reads_little || buf.remaining() <= MAX_SMALL_READ {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }

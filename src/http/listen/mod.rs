@@ -2,19 +2,16 @@
 //!
 //! `axum::serve` is not used because it has no deadlines and no limits, and cannot stop within a set time.
 
-mod brake;
 mod challenges;
 mod clients;
 mod connection;
 mod connection_state;
 mod endpoints;
-mod handshake;
 mod inbound;
-mod leaf;
 mod linger;
 mod metered_io;
 mod open;
-mod reload;
+mod peer;
 mod repoll;
 mod request;
 mod sendfile;
@@ -32,13 +29,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use challenges::{ActiveChallenge, Challenges};
-pub use endpoints::{Dialect, Handler, Listener, Peer, RequestContext, ResponseBody};
+pub use endpoints::{Dialect, Handler, Listener, RequestContext};
 pub use inbound::Inbound;
-pub use leaf::Leaf;
-pub use reload::Tls;
+pub use peer::Peer;
+pub use request::ResponseBody;
 pub use sendfile::Socket;
 pub use settings::ListenSettings;
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Leaf, Tls, TlsError, TlsFiles};
 
 use connection_state::Order;
 use open::Shared;

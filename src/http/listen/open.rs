@@ -12,8 +12,9 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::clients::{Client, ClientAccount, Clients};
 use super::connection_state::{ConnectionState, Order, milliseconds};
 use super::linger::Lingering;
+use super::peer::Peer;
+use super::settings::ListenSettings;
 use super::turn::Turn;
-use super::{ListenSettings, Peer};
 use crate::fair::network;
 use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
 

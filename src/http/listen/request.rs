@@ -9,12 +9,12 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use super::ResponseBody;
 use super::connection_state::ConnectionState;
 use super::open::ConnectionGuard;
 use super::sendfile::{Chunk, Parts};
 use super::streams::{Stream, Watch};
 use crate::memory::{OutOfMemory, Purpose, Reservation};
+use crate::store::FilePart;
 
 /// The memory of a request apart from its head: its task with the handler's future, and its stream.
 pub(super) const REQUEST_MEMORY: usize = 16 * 1024;
@@ -39,11 +39,34 @@ const PIECES_MEMORY: usize = 2 * MAX_PIECE;
 /// disk first. A piece of this size fits into the memory that the connection holds anyway.
 const MAX_UNCACHED_PIECE: usize = 16 * 1024;
 
+/// The body of a response. Its next bytes may be a part of a file.
+pub trait ResponseBody {
+    /// Takes the next bytes, if they are a part of a file that can be sent at once.
+    fn next_part(&mut self) -> Option<FilePart> {
+        None
+    }
+
+    /// The number of bytes that are in memory before it is polled; `None` if it reads them when polled.
+    fn in_memory(&self) -> Option<usize>;
+
+    /// Limits each later read to this many bytes.
+    fn limit_pieces(&mut self, _bytes: usize) {}
+}
+
+impl ResponseBody for axum::body::Body {
+    fn in_memory(&self) -> Option<usize> {
+        // A body of unknown length is produced when polled.
+        let exact = self.size_hint().exact();
+        exact.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+}
+
 /// A request that is being handled, until it is dropped.
 pub(super) struct OpenRequest {
-    guard: Arc<ConnectionGuard>,
+    pub(super) guard: Arc<ConnectionGuard>,
     sending: bool,
-    is_refused: bool,
+    /// Whether to reject the request: memory is short, and its client or connection already holds enough.
+    pub(super) is_refused: bool,
     memory: Mutex<Option<ChargedMemory>>,
 }
 
@@ -104,15 +127,6 @@ impl OpenRequest {
 
     pub(super) fn state(&self) -> &ConnectionState {
         &self.guard.state
-    }
-
-    /// Whether to reject the request: memory is short, and its client or connection already holds enough.
-    pub(super) fn is_refused(&self) -> bool {
-        self.is_refused
-    }
-
-    pub(super) fn record_user(&self, user: &str) {
-        self.guard.record_user(user);
     }
 
     pub(super) fn mark_authenticated(&self) {
@@ -196,15 +210,11 @@ pub(super) struct MeteredBody<B> {
 }
 
 impl<B> MeteredBody<B> {
-    pub(super) fn new(body: B, mut open: OpenRequest, memory: ResponseMemory) -> Self {
+    /// Wraps `body`. `parts` is the queue of file parts that the kernel sends.
+    pub(super) fn new(body: B, mut open: OpenRequest, memory: ResponseMemory, parts: Option<Parts>) -> Self {
         open.sending = true;
         open.state().start_response();
-        Self { body, parts: None, rest: Bytes::new(), watch: None, _memory: memory, _open: open }
-    }
-
-    /// Adds the queue of file parts that the kernel sends.
-    pub(super) fn with_parts(self, parts: Option<Parts>) -> Self {
-        Self { parts, ..self }
+        Self { body, parts, rest: Bytes::new(), watch: None, _memory: memory, _open: open }
     }
 
     /// Adds the HTTP/2 stream that the body is sent on.

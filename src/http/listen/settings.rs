@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Tls;
+use super::tls::Tls;
 use crate::memory::MemoryBudget;
 
 /// Settings of a listener.

@@ -1,21 +1,36 @@
-//! Loads TLS certificates and keys from PEM files.
+//! TLS: loads certificates and keys from PEM files, reloads them when they change, so that a renewed certificate is
+//! used without a restart, and performs the handshakes.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert, WebPkiClientVerifier};
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert, WantsServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use x509_parser::extensions::GeneralName;
+use x509_parser::parse_x509_certificate;
 
-use super::leaf::Leaf;
-use crate::errors::BoxError;
+use super::challenges::Challenges;
+use super::sendfile::Socket;
+use crate::clock::{Timestamp, millis};
+use crate::errors::{BoxError, Chain};
 use crate::file_state::FileState;
 use crate::text_file;
+
+/// How often the files are checked. A change is loaded once it is the same in two checks, because a renewal
+/// writes the certificate and its key one after the other.
+const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// An error in loading TLS files.
 #[derive(Debug, Error)]
@@ -57,13 +72,13 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     /// The current states of the files.
-    pub(super) fn states(&self) -> Vec<FileState> {
+    fn states(&self) -> Vec<FileState> {
         let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         paths.into_iter().flatten().map(|path| FileState::of(path)).collect()
     }
 
     /// Loads the configuration, for HTTP/2 and HTTP/1.1, from the current files.
-    pub(super) fn load(&self) -> Result<Loaded, TlsError> {
+    fn load(&self) -> Result<Loaded, TlsError> {
         let in_file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
         let chain = certificates(&self.certificate).map_err(|reason| in_file(&self.certificate, reason))?;
         let key = private_key(&self.key).map_err(|reason| in_file(&self.key, reason))?;
@@ -74,7 +89,7 @@ impl TlsFiles {
     }
 
     /// Loads a configuration without a certificate, so that every handshake fails until there is one.
-    pub(super) fn load_without_certificate(&self) -> Result<Loaded, TlsError> {
+    fn load_without_certificate(&self) -> Result<Loaded, TlsError> {
         let config = self.config_builder()?.with_cert_resolver(Arc::new(NoCertificate));
         Ok(Loaded { config: Arc::new(config), leaf: None })
     }
@@ -91,11 +106,48 @@ impl TlsFiles {
     }
 }
 
+/// The server's own certificate, the first of its chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its DNS names, in lower case and sorted (RFC 5280, 4.2.1.6).
+    pub names: Vec<String>,
+    /// The start of its validity.
+    pub from: Timestamp,
+    /// The end of its validity.
+    pub until: Timestamp,
+}
+
+impl Leaf {
+    /// Parses `certificate`; `None` if that fails.
+    pub fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+        let named = certificate.subject_alternative_name().ok()?;
+        let named = named.iter().flat_map(|extension| &extension.value.general_names);
+        let dns = |name: &GeneralName<'_>| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        };
+        let mut names: Vec<_> = named.filter_map(dns).collect();
+        names.sort();
+        names.dedup();
+        let validity = certificate.validity();
+        let from = timestamp(validity.not_before.timestamp());
+        let until = timestamp(validity.not_after.timestamp());
+        Some(Self { names, from, until })
+    }
+}
+
+/// Converts seconds since the Unix epoch.
+fn timestamp(seconds: i64) -> Timestamp {
+    let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    Timestamp(millis(since))
+}
+
 /// A loaded configuration, and the server's own certificate if it can be parsed.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) config: Arc<ServerConfig>,
-    pub(super) leaf: Option<Leaf>,
+struct Loaded {
+    config: Arc<ServerConfig>,
+    leaf: Option<Leaf>,
 }
 
 /// A resolver without any certificate.
@@ -144,10 +196,126 @@ fn reason(error: pem::Error) -> BoxError {
     }
 }
 
+/// A server's TLS configuration, as loaded last from its files.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Loaded>,
+    seen: Mutex<Seen>,
+    /// The challenges of a certificate authority, if the files come from one.
+    challenges: Option<Arc<Challenges>>,
+}
+
+/// The observed states of the files.
+#[derive(Debug)]
+struct Seen {
+    /// The states when they were loaded last.
+    read: Vec<FileState>,
+    /// The states at the last check.
+    last: Vec<FileState>,
+}
+
+impl Tls {
+    /// Loads the files for the first time.
+    ///
+    /// # Errors
+    /// Fails if a file is missing or cannot be used; the error names it.
+    pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
+        let states = files.states();
+        let loaded = files.load()?;
+        Ok(Self::new(files, states, loaded, None))
+    }
+
+    /// The same for files that come from a certificate authority and may still be missing or invalid. Until
+    /// they are valid, only handshakes of its challenges succeed.
+    ///
+    /// # Errors
+    /// Fails if the file of the client authorities cannot be used.
+    pub fn await_files(files: TlsFiles, challenges: Arc<Challenges>) -> Result<Self, TlsError> {
+        let states = files.states();
+        let loaded = match files.load() {
+            Err(TlsError::File { .. } | TlsError::Unusable(_)) => files.load_without_certificate()?,
+            loaded => loaded?,
+        };
+        Ok(Self::new(files, states, loaded, Some(challenges)))
+    }
+
+    fn new(
+        files: TlsFiles,
+        states: Vec<FileState>,
+        loaded: Loaded,
+        challenges: Option<Arc<Challenges>>,
+    ) -> Self {
+        let seen = Mutex::new(Seen { read: states.clone(), last: states });
+        Self { files, current: RwLock::new(loaded), seen, challenges }
+    }
+
+    /// The expiry of the certificate, if there is one that can be parsed.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let current = self.current.read();
+        current.leaf.as_ref().map(|leaf| leaf.until)
+    }
+
+    /// The configuration for new connections. Each load has its own session cache, so no session from earlier
+    /// files is resumed.
+    fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read().config)
+    }
+
+    /// Watches the files for ever. If new files cannot be used, the last configuration stays in use, so that
+    /// a faulty renewal does not interrupt the service.
+    pub(super) async fn watch_files(self: &Arc<Self>) {
+        loop {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            let this = Arc::clone(self);
+            // The hook logs a panic, and the next check follows anyway.
+            let _ = tokio::task::spawn_blocking(move || this.check_files()).await;
+        }
+    }
+
+    /// Checks the files, and loads them if they differ from the last load.
+    fn check_files(&self) {
+        let now = self.files.states();
+        let mut seen = self.seen.lock();
+        if now != seen.read && now == seen.last {
+            seen.read.clone_from(&now);
+            self.reload();
+        }
+        seen.last = now;
+    }
+
+    fn reload(&self) {
+        let path = self.files.certificate.display();
+        match self.files.load() {
+            Ok(loaded) => {
+                *self.current.write() = loaded;
+                tracing::info!(%path, "certificate reloaded for new connections");
+            }
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one");
+            }
+        }
+    }
+}
+
+/// Performs the handshake. Returns `None` if it was only a challenge of a certificate authority.
+pub(super) async fn accept<S: Socket>(tls: &Tls, io: S) -> io::Result<Option<TlsStream<S>>> {
+    let Some(challenges) = tls.challenges.as_deref().filter(|challenges| !challenges.is_idle()) else {
+        return TlsAcceptor::from(tls.current()).accept(io).await.map(Some);
+    };
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+    let Some(config) = challenges.for_client(&start.client_hello()) else {
+        return start.into_stream(tls.current()).await.map(Some);
+    };
+    let mut stream = start.into_stream(config).await?;
+    stream.shutdown().await?;
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errors::Chain;
 
     #[test]
     fn errors_name_the_invalid_file() {
@@ -189,5 +357,19 @@ mod tests {
             let message = Chain(&files.load().expect_err(file)).to_string();
             assert!(message.contains(reason), "{message}");
         }
+    }
+
+    #[test]
+    fn parses_names_and_validity() {
+        let names = ["b.example", "A.example", "10.0.0.1"].map(str::to_owned);
+        let mut params = rcgen::CertificateParams::new(names).expect("parameters");
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 4, 1);
+        let made = params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("signed");
+        let leaf = Leaf::read(made.der()).expect("read");
+        assert_eq!(leaf.names, ["a.example", "b.example"]);
+        assert_eq!(leaf.from.rfc3339(), "2026-01-01T00:00:00Z");
+        assert_eq!(leaf.until.rfc3339(), "2026-04-01T00:00:00Z");
+        assert_eq!(Leaf::read(&CertificateDer::from_slice(b"odd")), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::Peer;
 use super::open::Shared;
+use super::peer::Peer;
 
 /// The maximum number of waiting connections of users, and of anonymous clients.
 const MAX_WAITING: usize = 256;

@@ -5,28 +5,32 @@ use std::path::Path;
 
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
+use tower::ServiceExt;
 
-use super::lines::Lines;
-use super::transport::Transport;
-use super::{Line, Status, socket};
+use super::routes::{Line, Status};
+use super::socket;
 use crate::errors::BoxError;
 use crate::http::api::{self, Page, Problem};
+use crate::http::listen::Peer;
 use crate::maintenance::progress::Progress;
 use crate::server::operations::{Operation, Report};
 
 /// All characters except RFC 3986's unreserved ones.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Maximum length of a line, far more than any report has.
+const MAX_LINE_LEN: usize = 64 << 20;
 
 /// Why an operation or API request failed, in a running server or in this process.
 #[derive(Debug, Error)]
@@ -202,6 +206,64 @@ impl ApiClient {
         }
         let request = request.body(Body::from(body.unwrap_or_default())).map_err(unexpected)?;
         self.transport.send(request).await
+    }
+}
+
+/// How requests reach a router.
+enum Transport {
+    /// The socket of a running server.
+    Socket(SendRequest<Body>),
+    /// A router over a store that this process has opened.
+    InProcess(Router),
+}
+
+impl Transport {
+    async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Body>, ClientError> {
+        match self {
+            Self::Socket(sender) => {
+                sender.ready().await?;
+                Ok(sender.send_request(request).await?.map(Body::new))
+            }
+            Self::InProcess(router) => {
+                // A user who can open the store could also use its socket.
+                request.extensions_mut().insert(Peer::Unix);
+                match router.clone().oneshot(request).await {
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
+                }
+            }
+        }
+    }
+}
+
+/// A response body, split into lines.
+struct Lines {
+    body: Body,
+    rest: BytesMut,
+}
+
+impl Lines {
+    fn new(body: Body) -> Self {
+        Self { body, rest: BytesMut::new() }
+    }
+
+    async fn next(&mut self) -> Result<Option<Line>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line = self.rest.split_to(end);
+                self.rest.advance(1);
+                return serde_json::from_slice(&line).map(Some).map_err(unexpected);
+            }
+            if self.rest.len() > MAX_LINE_LEN {
+                return Err(unexpected("a line is too long"));
+            }
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            if let Some(data) = frame?.data_ref() {
+                self.rest.extend_from_slice(data);
+            }
+        }
     }
 }
 

@@ -12,8 +12,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+use self::plain::Plain;
 use self::sink::Sink;
 use crate::config::{Log, LogFormat};
+use crate::printable::escape_json;
 
 /// A handle to the running log. Writes buffered lines when it is dropped.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ fn install(subscriber: impl SubscriberInitExt, sink: Arc<Sink>) -> Arc<Logs> {
 
 /// Starts warnings for short-lived commands: as text, unbuffered.
 pub fn start_plain() {
-    let writer = || plain::Plain::text(std::io::stderr());
+    let writer = || Plain::new(std::io::stderr(), plain::text);
     let layer = fmt::layer().with_ansi(false).with_writer(writer).without_time().with_target(false);
     // The command prints the messages of its operation itself.
     let filter = EnvFilter::new("warn,orlop::server::admin=off");
@@ -85,12 +87,12 @@ fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send 
     let sink = Arc::clone(sink);
     let is_coloured = format == LogFormat::Auto && std::io::stderr().is_terminal();
     let writer = move || {
-        let line = sink::LineWriter(Arc::clone(&sink));
-        match format {
-            LogFormat::Json => plain::Plain::json(line),
-            LogFormat::Auto if is_coloured => plain::Plain::coloured(line),
-            LogFormat::Auto | LogFormat::Text => plain::Plain::text(line),
-        }
+        let plain = match format {
+            LogFormat::Json => escape_json,
+            LogFormat::Auto if is_coloured => plain::coloured,
+            LogFormat::Auto | LogFormat::Text => plain::text,
+        };
+        Plain::new(sink::LineWriter(Arc::clone(&sink)), plain)
     };
     let layer = fmt::layer().with_timer(SystemTime).with_writer(writer);
     match format {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use crate::printable::{escape, escape_json, is_unprintable};
+use crate::printable::{escape, is_unprintable};
 
 /// Prefix of continuation lines of an entry, so that a line break in a field cannot forge an entry.
 const INDENT: &str = "\n    ";
@@ -18,19 +18,10 @@ pub(super) struct Plain<W> {
 }
 
 impl<W: Write> Plain<W> {
-    /// For text.
-    pub(super) fn text(inner: W) -> Self {
-        Self { inner, plain: text }
-    }
-
-    /// For text with colours, for a terminal.
-    pub(super) fn coloured(inner: W) -> Self {
-        Self { inner, plain: coloured }
-    }
-
-    /// For JSON.
-    pub(super) fn json(inner: W) -> Self {
-        Self { inner, plain: escape_json }
+    /// Writes entries to `inner`, escaped by `plain`: [`text`], [`coloured`] or
+    /// [`escape_json`](crate::printable::escape_json).
+    pub(super) fn new(inner: W, plain: fn(&str) -> Cow<'_, str>) -> Self {
+        Self { inner, plain }
     }
 }
 
@@ -49,13 +40,14 @@ impl<W: Write> Write for Plain<W> {
     }
 }
 
-/// Escapes all unprintable characters.
-fn text(entry: &str) -> Cow<'_, str> {
+/// For text: escapes all unprintable characters.
+pub(super) fn text(entry: &str) -> Cow<'_, str> {
     by_line(entry, |line| escape(line).into_owned())
 }
 
-/// Escapes all unprintable characters except the log's own styles. Fields may contain these too: they hide nothing.
-fn coloured(entry: &str) -> Cow<'_, str> {
+/// For text with colours, for a terminal: escapes all unprintable characters except the log's own styles. Fields may
+/// contain these too: they hide nothing.
+pub(super) fn coloured(entry: &str) -> Cow<'_, str> {
     by_line(entry, escape_but_styles)
 }
 
@@ -82,10 +74,11 @@ fn escape_but_styles(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::escape_json;
 
     fn written(entry: &str) -> String {
         let mut out = Vec::new();
-        Plain::text(&mut out).write_all(entry.as_bytes()).expect("written");
+        Plain::new(&mut out, text).write_all(entry.as_bytes()).expect("written");
         String::from_utf8(out).expect("text")
     }
 
@@ -114,7 +107,7 @@ mod tests {
     #[test]
     fn escaped_json_keeps_its_value() {
         let mut out = Vec::new();
-        Plain::json(&mut out).write_all("{\"user\":\"\u{202e}\"}\n".as_bytes()).expect("written");
+        Plain::new(&mut out, escape_json).write_all("{\"user\":\"\u{202e}\"}\n".as_bytes()).expect("written");
         assert_eq!(String::from_utf8(out).expect("text"), "{\"user\":\"\\u202e\"}\n");
     }
 }

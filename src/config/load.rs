@@ -1,13 +1,16 @@
-//! Merges the sources of settings: file, environment and flags.
+//! Loads the settings: merges their sources, which are file, environment and flags, and rejects unknown keys.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use super::keys::{self, Kind, PREFIX, keys};
-use super::{Config, ConfigError, Origin};
+use super::check::check;
+use super::error::{ConfigError, Origin};
+use super::sections::Config;
 use crate::text_file;
 
 /// A command-line flag that sets a key.
@@ -32,15 +35,31 @@ pub struct Sources {
     pub flags: Vec<Flag>,
 }
 
+impl Config {
+    /// Loads the settings from `sources`.
+    ///
+    /// # Errors
+    /// Fails with the first error found.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let layers = Layers::merge(sources)?;
+        let mut config: Self = layers.read()?;
+        if layers.is_default("storage.warn_free") {
+            config.storage.warn_before_full();
+        }
+        check(&config).map_err(|(key, message)| layers.error(key, message))?;
+        Ok(config)
+    }
+}
+
 /// The merged table, with the source of each value.
-pub(super) struct Layers {
+struct Layers {
     table: Table,
     origins: BTreeMap<String, Origin>,
     file: Option<PathBuf>,
 }
 
 impl Layers {
-    pub(super) fn merge(sources: &Sources) -> Result<Self, ConfigError> {
+    fn merge(sources: &Sources) -> Result<Self, ConfigError> {
         let file = sources.file.clone();
         let table = file.as_deref().map_or_else(|| Ok(Table::new()), read_file)?;
         let mut layers = Self { table, origins: BTreeMap::new(), file };
@@ -55,7 +74,7 @@ impl Layers {
     }
 
     /// Deserialises the settings.
-    pub(super) fn read(&self) -> Result<Config, ConfigError> {
+    fn read(&self) -> Result<Config, ConfigError> {
         let value = Value::Table(self.table.clone());
         serde_path_to_error::deserialize(value).map_err(|error| {
             let key = error.path().to_string();
@@ -64,12 +83,12 @@ impl Layers {
     }
 
     /// Builds an error about `key`.
-    pub(super) fn error(&self, key: &str, message: String) -> ConfigError {
+    fn error(&self, key: &str, message: String) -> ConfigError {
         ConfigError::Setting { key: key.to_owned(), origin: self.origin(key), message }
     }
 
     /// Whether no source sets `key`.
-    pub(super) fn is_default(&self, key: &str) -> bool {
+    fn is_default(&self, key: &str) -> bool {
         matches!(self.origin(key), Origin::Default)
     }
 
@@ -89,8 +108,8 @@ impl Layers {
     fn reject_unknown(&self) -> Result<(), ConfigError> {
         for (section, settings) in &self.table {
             let known = keys().get(section);
-            let known = known.ok_or_else(|| self.error(section, keys::unknown_section()))?;
-            if keys::is_list(section) {
+            let known = known.ok_or_else(|| self.error(section, unknown_section()))?;
+            if is_list(section) {
                 let error = || self.error(section, format!("must be a list with a [[{section}]] per item"));
                 settings.as_array().ok_or_else(error)?;
                 continue;
@@ -98,7 +117,7 @@ impl Layers {
             let error = || self.error(section, format!("must be a section, [{section}]"));
             let settings = settings.as_table().ok_or_else(error)?;
             if let Some(name) = settings.keys().find(|name| !known.contains_key(*name)) {
-                return Err(self.error(&format!("{section}.{name}"), keys::unknown_key(section)));
+                return Err(self.error(&format!("{section}.{name}"), unknown_key(section)));
             }
         }
         Ok(())
@@ -125,7 +144,7 @@ impl Layers {
 
     fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         self.origins.insert(key.to_owned(), origin);
-        if keys::is_list(key) {
+        if is_list(key) {
             let list = value(Kind::List, text).map_err(|message| self.error(key, message))?;
             self.table.insert(key.to_owned(), list);
             return Ok(());
@@ -192,7 +211,7 @@ fn is_foreign(path: &str, value: &str) -> bool {
 /// Whether a variable's name resembles a setting in an existing section, so that it is probably a misspelt one.
 fn names_section(path: &str) -> bool {
     path.split_once("__").is_some_and(|(section, _)| keys().contains_key(&section.to_lowercase()))
-        || keys::correct_spelling(&format!("{PREFIX}{path}")).is_some()
+        || correct_spelling(&format!("{PREFIX}{path}")).is_some()
 }
 
 /// Returns the key that a variable sets, or an error message.
@@ -201,11 +220,11 @@ fn known_key(path: &str) -> Result<String, String> {
     let (section, name) = key.split_once('.').unwrap_or((&key, ""));
     match keys().get(section) {
         Some(known) if known.contains_key(name) && path == path.to_uppercase() => Ok(key),
-        Some(_) if keys::is_list(&key) && path == path.to_uppercase() => Ok(key),
-        known => Err(match (keys::correct_spelling(&format!("{PREFIX}{path}")), known) {
+        Some(_) if is_list(&key) && path == path.to_uppercase() => Ok(key),
+        known => Err(match (correct_spelling(&format!("{PREFIX}{path}")), known) {
             (Some(correct), _) => format!("no such setting; did you mean {correct}?"),
-            (None, Some(_)) => keys::unknown_key(section),
-            (None, None) => keys::unknown_section(),
+            (None, Some(_)) => unknown_key(section),
+            (None, None) => unknown_section(),
         }),
     }
 }
@@ -228,4 +247,77 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
             Err(_) => Err(format!("{text:?} is not true or false")),
         },
     }
+}
+
+/// Prefix of all environment variables of settings.
+const PREFIX: &str = "ORLOP_";
+
+/// How the text of a variable is parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Flag,
+    /// A list in TOML syntax.
+    List,
+}
+
+/// The existing keys by section and name.
+type Keys = BTreeMap<String, BTreeMap<String, Kind>>;
+
+/// Returns all keys, derived from the defaults, so that the list is always complete.
+fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
+        sections(defaults, |section| sections(section, kind))
+    })
+}
+
+/// Whether a section is a list of tables.
+fn is_list(section: &str) -> bool {
+    keys().get(section).is_some_and(BTreeMap::is_empty)
+}
+
+fn sections<T>(value: Json, read: impl Fn(Json) -> T) -> BTreeMap<String, T> {
+    let Json::Object(members) = value else {
+        return BTreeMap::new();
+    };
+    members.into_iter().map(|(name, value)| (name, read(value))).collect()
+}
+
+fn kind(default: Json) -> Kind {
+    match default {
+        Json::Bool(_) => Kind::Flag,
+        Json::Number(_) => Kind::Number,
+        Json::Array(_) => Kind::List,
+        _ => Kind::Text,
+    }
+}
+
+/// Returns the environment variable of `key`, such as `ORLOP_GC__INTERVAL` for `gc.interval`.
+pub fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// Returns the error message for an unknown section.
+fn unknown_section() -> String {
+    let names: Vec<&str> = keys().keys().map(String::as_str).collect();
+    format!("no such section; the sections are {}", names.join(", "))
+}
+
+/// Returns the error message for an unknown key in an existing section.
+fn unknown_key(section: &str) -> String {
+    let names = keys().get(section).into_iter().flatten();
+    let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+    format!("no such setting; {section} has {}", names.join(", "))
+}
+
+/// Returns the correct spelling of a variable that differs from it only by case and underscores.
+fn correct_spelling(name: &str) -> Option<String> {
+    let flat = |text: &str| text.to_uppercase().replace(['_', '-', '.'], "");
+    let all = keys().iter().flat_map(|(section, settings)| {
+        settings.keys().map(move |name| variable(&format!("{section}.{name}")))
+    });
+    all.into_iter().find(|variable| flat(variable) == flat(name))
 }

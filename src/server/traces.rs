@@ -3,25 +3,30 @@
 //! Ending a span only puts it in a queue. If the collector is slow or unavailable, the queue fills up and further spans
 //! are dropped: no request waits for the collector, and the queue takes at most a few MiB.
 
-mod collector;
-
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Request, Response};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
+use reqwest::{Client, RequestBuilder, Url};
 use tokio::runtime::Handle;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::{Layer, Registry};
 
-use self::collector::Collector;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::errors::Chain;
+use crate::outbound::{self, OutboundError};
 use crate::traces::TARGET;
-use crate::{config, outbound};
 
 /// Maximum number of queued spans, each of less than 4 KiB.
 const MAX_QUEUED_SPANS: usize = 2048;
@@ -37,6 +42,9 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a shutdown waits for the last spans.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum bytes of a response that are read: a successful one is short.
+const MAX_RESPONSE: usize = 64 << 10;
 
 /// The span exporter.
 #[derive(Debug)]
@@ -102,4 +110,65 @@ fn sampler(settings: &config::Traces) -> Sampler {
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     Resource::builder_empty().with_service_name("orlop").with_attribute(version).build()
+}
+
+/// A trace collector, which gets requests from the client that all outbound requests use, and whether its last request
+/// failed.
+#[derive(Debug)]
+struct Collector {
+    client: Client,
+    url: Url,
+    runtime: Handle,
+    unavailable: AtomicBool,
+}
+
+impl Collector {
+    fn new(client: Client, url: &str, runtime: Handle) -> io::Result<Self> {
+        let url = url.parse().map_err(io::Error::other)?;
+        Ok(Self { client, url, runtime, unavailable: AtomicBool::new(false) })
+    }
+
+    /// Logs when the collector becomes unavailable, and when it is available again.
+    fn record_outcome(&self, failure: Option<&str>) {
+        let was_unavailable = self.unavailable.swap(failure.is_some(), Ordering::Relaxed);
+        match failure {
+            Some(reason) if !was_unavailable => {
+                tracing::warn!(reason, "trace collector unavailable: spans are lost until it recovers");
+            }
+            None if was_unavailable => tracing::info!("trace collector available again"),
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    /// Ignores the headers of `request`: some come from environment variables that are meant for other collectors.
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let post = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
+        let post = post.body(request.into_body());
+        // The calling thread has no Tokio runtime of its own.
+        let sent = self.runtime.spawn(async move { send(post).await }).await;
+        let response = sent.map_err(HttpError::from).and_then(|sent| sent.map_err(HttpError::from));
+        match &response {
+            Ok(response) if !response.status().is_success() => {
+                self.record_outcome(Some(&format!("{} answered {}", self.url, response.status().as_u16())));
+            }
+            Ok(_) => self.record_outcome(None),
+            Err(error) => self.record_outcome(Some(&Chain(&**error).to_string())),
+        }
+        response
+    }
+}
+
+/// Sends a request. Returns what the exporter needs: the status, when to retry, and the body of a success.
+async fn send(post: RequestBuilder) -> Result<Response<Bytes>, OutboundError> {
+    let response = post.send().await?;
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).cloned();
+    let body = if status.is_success() { outbound::body(response, MAX_RESPONSE).await? } else { Vec::new() };
+    let mut reply = Response::new(Bytes::from(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().extend(retry_after.map(|wait: HeaderValue| (RETRY_AFTER, wait)));
+    Ok(reply)
 }

@@ -1,26 +1,25 @@
 //! The `/metrics` of the stores, the garbage collector, retention, the disk budget and the scrub.
 
-mod background_measurement;
-mod labelled;
-
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::runtime::Handle;
 
-use background_measurement::CachedMeasurement;
-
+use super::disk_space::Watch;
 use super::operations::Operator;
-use super::watch::Watch;
+use crate::errors::Chain;
 use crate::jobs::SpaceReclaimer;
-use crate::metadata::{PrefixUsage, ReclaimableSummary, Scope, Totals};
+use crate::metadata::{PrefixUsage, QuotaUse, ReclaimableSummary, Scope, Totals};
+use crate::registry::ServiceError;
 
 /// Maximum number of quarantined blobs that are counted.
 const MAX_COUNTED_QUARANTINED: usize = 10_000;
@@ -29,6 +28,12 @@ const MAX_COUNTED_QUARANTINED: usize = 10_000;
 const RECLAIMABLE_INTERVAL: Duration = Duration::from_secs(30);
 /// Minimum age of the usage by prefix before it is measured again.
 const PREFIXES_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Minimum pause after a measurement, as a multiple of its duration.
+const PAUSE_FACTOR: u32 = 50;
+
+/// Label of all prefixes that have no metric of their own. It is no valid repository name.
+const OTHERS: &str = "(other)";
 
 /// Exports a metric under a name with a help text.
 type Export<'a> = dyn FnMut(&str, &str, &dyn AnyMetric) -> fmt::Result + 'a;
@@ -136,11 +141,11 @@ impl StoreMetrics {
         let registry = &self.operator.opened.registry;
         let metadata = Arc::clone(registry.metadata());
         if let Some(Ok(quotas)) = registry.quota_use(None).now_or_never() {
-            labelled::quotas(&quotas, encoder)?;
+            export_quotas(&quotas, encoder)?;
         }
         let named = self.named_prefixes;
         let measure = async move || Ok(metadata.biggest_prefixes(named).await?);
-        self.prefixes.last(measure).map_or(Ok(()), |prefixes| labelled::prefixes(&prefixes, encoder))
+        self.prefixes.last(measure).map_or(Ok(()), |prefixes| export_prefixes(&prefixes, encoder))
     }
 
     /// State of the disk budget, if there is one.
@@ -231,5 +236,182 @@ impl<M: EncodeMetric> AnyMetric for M {
     fn export(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result {
         let name = format!("orlop_{name}");
         self.encode(encoder.encode_descriptor(&name, help, None, self.metric_type())?)
+    }
+}
+
+/// Exports the limits and usage of each quota. Limits that are not set are left out.
+fn export_quotas(quotas: &[QuotaUse], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut show = |name, help, value: fn(&QuotaUse) -> Option<u64>| {
+        let rows = quotas.iter().filter_map(|found| Some((found.quota.scope.as_str(), value(found)?)));
+        export_family(encoder, name, help, "scope", rows.collect())
+    };
+    let help = "Maximum bytes of the repositories in a scope: a name, a prefix, or empty for all";
+    show("quota_bytes", help, |found| found.quota.bytes)?;
+    let help = "Bytes of blobs, manifests and open uploads that count against a quota";
+    show("quota_used_bytes", help, |found| Some(found.bytes))?;
+    show("quota_tags", "Maximum number of tags in a scope", |found| found.quota.tags)?;
+    show("quota_used_tags", "Tags that count against a quota", |found| Some(found.tags))?;
+    let help = "Maximum number of repositories in a scope";
+    show("quota_repositories", help, |found| found.quota.repositories)?;
+    let help = "Repositories that count against a quota";
+    show("quota_used_repositories", help, |found| Some(found.repositories))
+}
+
+/// Exports the usage of the repositories, by the first segment of their names.
+fn export_prefixes(prefixes: &[PrefixUsage], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut show = |name, help, value: fn(&PrefixUsage) -> u64| {
+        let rows = prefixes.iter().map(|found| (found.prefix.as_deref().unwrap_or(OTHERS), value(found)));
+        export_family(encoder, name, help, "prefix", rows.collect())
+    };
+    let help = "Repositories by the first segment of their names";
+    show("prefix_repositories", help, |found| found.repositories)?;
+    show("prefix_tags", "Tags, by the first segment of the repository name", |found| found.tags)?;
+    let help = "Bytes of blobs as pushed, counted once per repository";
+    show("prefix_logical_bytes", help, |found| found.logical)?;
+    let help = "Disk space of blobs that only one repository has";
+    show("prefix_exclusive_bytes", help, |found| found.exclusive)?;
+    let help = "Disk space of blobs that several repositories have, counted once per repository";
+    show("prefix_shared_bytes", help, |found| found.shared)
+}
+
+/// Writes a gauge with a value per label. Writes nothing if there are no rows.
+fn export_family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    rows: Vec<(&str, u64)>,
+) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let name = format!("orlop_{name}");
+    let mut metric = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+    for (value, number) in rows {
+        ConstGauge::new(number).encode(metric.encode_family(&[(label, value)])?)?;
+    }
+    Ok(())
+}
+
+struct LastMeasurement<T> {
+    value: Option<Arc<T>>,
+    running: bool,
+    next: Option<Instant>,
+}
+
+/// The cached result of a measurement that takes longer than a scrape should, up to a second with a million blobs. It
+/// runs in the background, at intervals, and only while metrics are scraped.
+struct CachedMeasurement<T> {
+    every: Duration,
+    last: Arc<Mutex<LastMeasurement<T>>>,
+}
+
+impl<T: Send + Sync + 'static> CachedMeasurement<T> {
+    /// Creates a cache without a result, which is measured again once it is `every` old.
+    fn every(every: Duration) -> Self {
+        let last = LastMeasurement { value: None, running: false, next: None };
+        Self { every, last: Arc::new(Mutex::new(last)) }
+    }
+
+    /// Returns the last result, if there is one. Starts `measure` in the background if the result is too old.
+    fn last<F>(&self, measure: impl FnOnce() -> F) -> Option<Arc<T>>
+    where
+        F: Future<Output = Result<T, ServiceError>> + Send + 'static,
+    {
+        let mut last = self.last.lock();
+        let is_due = last.next.is_none_or(|next| Instant::now() >= next);
+        if is_due
+            && !last.running
+            && let Ok(runtime) = Handle::try_current()
+        {
+            last.running = true;
+            runtime.spawn(measure_now(measure(), self.every, Arc::clone(&self.last)));
+        }
+        last.value.clone()
+    }
+}
+
+async fn measure_now<T>(
+    measurement: impl Future<Output = Result<T, ServiceError>>,
+    every: Duration,
+    last: Arc<Mutex<LastMeasurement<T>>>,
+) {
+    let started = Instant::now();
+    let measured = measurement.await;
+    let mut last = last.lock();
+    last.running = false;
+    last.next = Some(Instant::now() + every.max(started.elapsed() * PAUSE_FACTOR));
+    match measured {
+        Ok(value) => last.value = Some(Arc::new(value)),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "measurement failed; /metrics shows the last values");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::Quota;
+
+    #[derive(Debug)]
+    struct Sample(Vec<QuotaUse>, Vec<PrefixUsage>);
+
+    impl Collector for Sample {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            export_quotas(&self.0, &mut encoder)?;
+            export_prefixes(&self.1, &mut encoder)
+        }
+    }
+
+    fn export(quotas: Vec<QuotaUse>, prefixes: Vec<PrefixUsage>) -> Vec<String> {
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(Sample(quotas, prefixes)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn exports_limits_and_usage_of_quotas() {
+        let quota = |scope: &str, bytes, tags| QuotaUse {
+            quota: Quota { bytes, tags, ..Quota::of(scope.parse().expect("a scope")) },
+            bytes: 7,
+            tags: 2,
+            repositories: 1,
+        };
+        let quotas = vec![quota("", Some(100), None), quota("team/", None, Some(3))];
+        assert_eq!(
+            export(quotas, Vec::new()),
+            [
+                r#"orlop_quota_bytes{scope=""} 100"#,
+                r#"orlop_quota_used_bytes{scope=""} 7"#,
+                r#"orlop_quota_used_bytes{scope="team/"} 7"#,
+                r#"orlop_quota_tags{scope="team/"} 3"#,
+                r#"orlop_quota_used_tags{scope=""} 2"#,
+                r#"orlop_quota_used_tags{scope="team/"} 2"#,
+                r#"orlop_quota_used_repositories{scope=""} 1"#,
+                r#"orlop_quota_used_repositories{scope="team/"} 1"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn sums_up_unnamed_prefixes() {
+        let usage = |prefix: Option<&str>| PrefixUsage {
+            prefix: prefix.map(str::to_owned),
+            repositories: 1,
+            tags: 2,
+            logical: 3,
+            exclusive: 4,
+            shared: 5,
+        };
+        let shown = export(Vec::new(), vec![usage(Some("team")), usage(None)]);
+        let names = ["repositories", "tags", "logical_bytes", "exclusive_bytes", "shared_bytes"];
+        let expected = names.iter().zip(1..).flat_map(|(name, value)| {
+            ["team", "(other)"].map(|prefix| format!("orlop_prefix_{name}{{prefix=\"{prefix}\"}} {value}"))
+        });
+        assert_eq!(shown, expected.collect::<Vec<_>>());
+        assert!(export(Vec::new(), Vec::new()).is_empty());
     }
 }

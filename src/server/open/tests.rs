@@ -1,10 +1,6 @@
 //! Tests for starts that were interrupted, and for databases that were truncated or lost their log.
 
-use std::fs;
-use std::path::Path;
-
 use super::*;
-use crate::server::Opened;
 
 /// A store that required logins when it was last used, and was shut down cleanly.
 struct Store {
@@ -60,7 +56,7 @@ impl Store {
         }
         let opening = Opening::of(&self.config, Purpose::Serve);
         let found = opening.inspect().await.expect("readable");
-        assert_eq!(found.evidence().loss(), None);
+        assert_eq!(found.loss(), None);
         let start = found.start(false, opening.checkpoint_log(&found, false));
         let starting = StartingRun::announce(self.file(), &start).expect("announced");
         if writes == 1 {
@@ -173,9 +169,9 @@ async fn missing_log_is_a_loss_only_after_kill() {
 async fn interrupted_accepted_loss_must_be_accepted_again() {
     let store = Store::new().await;
     fs::remove_file(store.database()).expect("removed");
-    let database = Inspection { state: DatabaseState::Missing, has_log: false, run_in_file: None };
+    let database = sqlite::Inspection { state: DatabaseState::Missing, has_log: false, run_in_file: None };
     let state = FoundState::Known(store.state());
-    let found = Found { store: None, blobs: false, state, database };
+    let found = Evidence { store: None, blobs: false, state, database };
     StartingRun::announce(store.file(), &found.start(true, false)).expect("announced");
     assert_eq!(loss(store.open().await), Some(Loss::Missing));
     let opened = Opened::open(&store.config, Purpose::AcceptLoss).await.expect("opened");

@@ -3,9 +3,7 @@
 use http::Request;
 use http::request::Parts;
 
-use super::super::{ForwardedHeader, host, is_https};
-use super::*;
-use crate::http::listen::Peer;
+use crate::http::forwarded::*;
 
 /// A trusted proxy, as are all of `10.0.0.0/24`.
 const PROXY: &str = "10.0.0.1:1234";

@@ -1,10 +1,12 @@
-//! Output to the terminal: tables for people, JSON for programs.
+//! The terminal: tables for people, JSON for programs, and confirmation prompts for destructive commands.
 
-use std::io::Write;
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use bytesize::ByteSize;
 use serde::Serialize;
 
+use super::args::Confirmation;
+use super::failure::Failure;
 use crate::http::api::Time;
 use crate::printable::{escape, escape_json, escape_lines};
 
@@ -84,10 +86,10 @@ pub(super) fn write_out(text: &str) {
 /// Writes to standard output. Unlike `println`, it does not panic on a closed pipe: the reader has seen enough. Any
 /// other error exits the process with 1, so that a truncated file is not taken for a complete one.
 fn write_raw(text: &str) {
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     if let Err(error) = written
-        && error.kind() != std::io::ErrorKind::BrokenPipe
+        && error.kind() != io::ErrorKind::BrokenPipe
     {
         write_error(&format!("error: standard output: {error}"));
         std::process::exit(1);
@@ -97,7 +99,29 @@ fn write_raw(text: &str) {
 /// Prints a message to standard error. Unlike `eprintln`, it does not panic if that fails, for example because standard
 /// error is a file on a full disk.
 pub(super) fn write_error(message: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", escape_lines(message));
+    let _ = writeln!(io::stderr(), "{}", escape_lines(message));
+}
+
+/// Returns `Ok` if the user confirms `question`, with `--yes` or at the prompt.
+pub(super) fn confirm(confirmation: &Confirmation, question: &str) -> Result<(), Failure> {
+    if confirmation.yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::Usage(format!("{question} Confirm with --yes: there is no terminal")));
+    }
+    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    match read.map(|_| answer.trim().to_ascii_lowercase()) {
+        Ok(answer) if answer == "y" || answer == "yes" => Ok(()),
+        _ => Err(Failure::Usage("cancelled; nothing was changed".into())),
+    }
+}
+
+/// Formats a count with its noun, in the plural unless `number` is 1.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Formats a size in a suitable unit.

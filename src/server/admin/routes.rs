@@ -1,4 +1,4 @@
-//! Server side of the admin socket: routes for operations, readiness and the API.
+//! Server side of the admin socket: routes for operations, readiness and the API, and what they respond with.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,30 +11,56 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Line, Status};
 use crate::errors::{BoxError, Chain};
 use crate::http::api::{self, Api};
 use crate::maintenance::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
-use crate::server::health::Health;
+use crate::server::health::{Health, Readiness};
 use crate::server::operations::{Operation, Operator};
 
 /// Minimum time between progress lines, in milliseconds.
 const PROGRESS_INTERVAL_MS: u64 = 100;
 
+/// A line of an operation's response.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// Progress so far.
+    Progress(Step),
+    /// The report of a finished operation.
+    Result(serde_json::Value),
+    /// The operation failed.
+    Error(String),
+}
+
+/// The status of a running server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The server's version.
+    pub version: String,
+    /// The address it listens at.
+    pub listen: std::net::SocketAddr,
+    /// Whether it uses TLS there.
+    pub tls: bool,
+    /// Whether a push would work.
+    #[serde(flatten)]
+    pub readiness: Readiness,
+}
+
 /// Builds the router for command-line requests, for a running server or for this process.
 pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
     Router::new()
-        .route("/gc", post(gc))
-        .route("/fsck", post(fsck))
-        .route("/scrub", post(scrub))
-        .route("/backup", post(backup))
+        .route("/gc", operation(|GcQuery { dry_run }| Operation::Gc { dry_run }))
+        .route("/fsck", operation(|FsckQuery { repair }| Operation::Fsck { repair }))
+        .route("/scrub", operation(|ScrubQuery { now, rate }| Operation::Scrub { now, rate }))
+        .route("/backup", operation(|BackupQuery { dir }| Operation::Backup { dir }))
         .with_state(operator)
         .merge(api::router(api))
 }
@@ -54,24 +80,23 @@ async fn readyz(State((health, listen, tls)): State<(Arc<Health>, SocketAddr, bo
     response
 }
 
+/// Routes requests with these parameters to the operation that `build` returns.
+fn operation<Q: DeserializeOwned + Send + 'static>(build: fn(Q) -> Operation) -> MethodRouter<Arc<Operator>> {
+    post(async move |State(operator): State<Arc<Operator>>, Query(query): Query<Q>| {
+        run(operator, build(query))
+    })
+}
+
 #[derive(Deserialize)]
 struct GcQuery {
     #[serde(default)]
     dry_run: bool,
 }
 
-async fn gc(State(operator): State<Arc<Operator>>, Query(query): Query<GcQuery>) -> Response {
-    run(operator, Operation::Gc { dry_run: query.dry_run })
-}
-
 #[derive(Deserialize)]
 struct FsckQuery {
     #[serde(default)]
     repair: bool,
-}
-
-async fn fsck(State(operator): State<Arc<Operator>>, Query(query): Query<FsckQuery>) -> Response {
-    run(operator, Operation::Fsck { repair: query.repair })
 }
 
 #[derive(Deserialize)]
@@ -81,17 +106,9 @@ struct ScrubQuery {
     rate: Option<u64>,
 }
 
-async fn scrub(State(operator): State<Arc<Operator>>, Query(query): Query<ScrubQuery>) -> Response {
-    run(operator, Operation::Scrub { now: query.now, rate: query.rate })
-}
-
 #[derive(Deserialize)]
 struct BackupQuery {
     dir: PathBuf,
-}
-
-async fn backup(State(operator): State<Arc<Operator>>, Query(query): Query<BackupQuery>) -> Response {
-    run(operator, Operation::Backup { dir: query.dir })
 }
 
 /// Runs an operation in its own task, which ends when the client disconnects.
