@@ -3,17 +3,18 @@
 //! # Architecture
 //!
 //! The crate is layered. Each module may import itself and the modules to its left, but none to its right;
-//! `tests/modules.rs` enforces this:
+//! `tests/modules` enforces this:
 //!
 //! ```text
-//! clock, errors, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention
-//!   ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config ← server ← cli ← main
+//! clock, errors, scheduling, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci
+//!   ← retention ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | module | responsibility |
 //! | --- | --- |
 //! | [`clock`] | time source, injected for tests |
 //! | [`errors`] | chains of errors |
+//! | [`scheduling`] | which work runs when: requests before background work |
 //! | [`fair`] | fair sharing of slots among clients |
 //! | [`file_state`] | change detection for files that are reloaded |
 //! | [`text_file`] | reading of text files written by users |
@@ -76,6 +77,7 @@ pub mod printable;
 pub mod registry;
 pub mod reports;
 pub mod retention;
+pub mod scheduling;
 pub mod server;
 pub mod store;
 pub mod text_file;

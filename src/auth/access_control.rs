@@ -12,7 +12,6 @@ use super::credentials::{Credentials, is_too_long};
 use super::htpasswd::HtpasswdFile;
 use super::identity::{Authority, Identities};
 use super::lookalikes::{LookAlikes, find_look_alikes, is_look_alike};
-use super::low_priority_pool::LowPriorityPool;
 use super::modes::AnonymousModes;
 use super::passwords::{PasswordHashes, Passwords, StoredHash};
 use super::principal::{AuthError, Bearer, Principal, TokenSubject, User};
@@ -23,6 +22,7 @@ use super::tokens::{Token, Tokens};
 use crate::clock::Clock;
 use crate::memory::MemoryBudget;
 use crate::metadata::{Role, TokenRecord, Visible};
+use crate::scheduling::LowPriorityPool;
 
 /// The maximum number of scopes in a token request; further ones are ignored, because a token has to fit into a header.
 const MAX_SCOPES: usize = 32;

@@ -16,7 +16,6 @@
 //! | `credentials`, `claimed_identity` | the credentials of a request, and the identity that rejected ones claim |
 //! | `passwords`, `expiring_cache` | compares passwords within limits, and caches successful checks |
 //! | `login_throttle` | slows down password guessing |
-//! | `low_priority_pool` | runs expensive work on low-priority threads |
 //! | `secret` | generates and hashes passwords and access tokens |
 //! | `scope` | roles in scopes, the permissions that requests need, and the grants that tokens carry |
 //! | `refresh_tokens` | creates and checks refresh tokens, which clients store in place of a password |
@@ -36,7 +35,6 @@ mod jws;
 mod key;
 mod login_throttle;
 mod lookalikes;
-mod low_priority_pool;
 mod modes;
 mod passwords;
 mod people;

@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 use super::expiring_cache::ExpiringCache;
 use super::login_throttle::LoginThrottle;
-use super::low_priority_pool::LowPriorityPool;
 use super::principal::AuthError;
 use crate::clock::Clock;
 use crate::errors::BoxError;
 use crate::fair::network;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;
+use crate::scheduling::LowPriorityPool;
 use crate::traces;
 
 /// How long a user stays known at an address after a successful login from there.

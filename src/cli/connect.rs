@@ -15,9 +15,10 @@ use crate::config::Config;
 use crate::http::AlwaysReady;
 use crate::http::api::Changes;
 use crate::jobs::{self, RepositoryJob};
+use crate::scheduling::request_runtime;
 use crate::server::admin::{self, ApiClient, path};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, load_access_control, logging, request_runtime};
+use crate::server::{LockError, Opened, Purpose, StartError, load_access_control, logging};
 
 /// How often the lock of a store is tried if it is held but the server has no socket.
 const MAX_ATTEMPTS: u32 = 20;

@@ -24,8 +24,9 @@ use tokio_rustls::TlsConnector;
 use super::failure::{Failure, exit_code};
 use super::terminal::write_out;
 use crate::config::Config;
+use crate::scheduling::request_runtime;
 use crate::server::admin::{ApiClient, Status};
-use crate::server::{request_runtime, store_tag};
+use crate::server::store_tag;
 use crate::store::FilesystemStore;
 
 /// Timeout of the whole check: shorter than that of the container's health check.

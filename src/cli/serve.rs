@@ -8,9 +8,10 @@ use clap::Args;
 
 use super::failure::{Failure, exit_code};
 use crate::config::Config;
+use crate::scheduling::{background_runtime, request_runtime};
 #[cfg(feature = "otlp")]
 use crate::server::traces::Traces;
-use crate::server::{Purpose, background_runtime, logging, request_runtime, serve};
+use crate::server::{Purpose, logging, serve};
 
 /// How long a hanging disk may delay the exit of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);

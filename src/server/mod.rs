@@ -54,7 +54,7 @@ pub use health::{Health, Readiness, store_tag};
 pub use lock::{DataLock, LockError, LockedDirectory};
 pub use loss::Loss;
 pub use open::{Opened, Purpose};
-pub use process::{background_runtime, disable_core_files, request_runtime};
+pub use process::disable_core_files;
 pub use restore::{Restored, restore};
 pub use run::serve;
 pub use survey::survey;

@@ -16,7 +16,6 @@ mod shorten_details;
 mod tests;
 mod upkeep;
 mod writer;
-mod writer_yield;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -14,13 +14,16 @@ use super::query_cache::{CacheGenerations, CacheInvalidation};
 use super::readers::Readers;
 use super::shorten_details;
 use super::writer::Writer;
-use super::writer_yield::WriterYield;
 use crate::errors::BoxError;
 use crate::metadata::Access;
+use crate::scheduling::WriterYield;
 
 mod migrations {
     refinery::embed_migrations!("src/metadata/sqlite/migrations");
 }
+
+/// Number of SQLite operations between two checks of whether to yield: about 100 µs.
+const OPERATIONS_PER_YIELD: i32 = 1000;
 
 /// Version of the schema that this program writes.
 pub const SCHEMA_VERSION: u32 = 16;
@@ -164,13 +167,25 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<Sqlite, OpenError> {
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
     // Rollback data of statements stays in memory: a deletion must not need space on a full disk.
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(sqlite)?;
-    let writer_yield = WriterYield::install(&mut connection).map_err(sqlite)?;
+    let writer_yield = yield_while_writing(&mut connection).map_err(sqlite)?;
     let invalidation = CacheInvalidation::watch(&connection).map_err(sqlite)?;
     let generations = CacheGenerations::default();
     let writer = Writer::start(connection, writer_yield, invalidation, generations.clone())
         .map_err(|error| folder_error(dir, error))?;
     let readers = Readers::new(path.clone(), false);
     Ok(Sqlite::from_parts(path, readers, Some(writer), &generations))
+}
+
+/// Makes the thread that writes through `connection` yield the processor while no request waits.
+fn yield_while_writing(connection: &mut Connection) -> rusqlite::Result<WriterYield> {
+    let writer_yield = WriterYield::default();
+    let in_handler = writer_yield.clone();
+    let check = move || {
+        in_handler.yield_if_idle();
+        false
+    };
+    connection.progress_handler(OPERATIONS_PER_YIELD, Some(check))?;
+    Ok(writer_yield)
 }
 
 /// Makes SQLite write temporary data that does not fit into memory to unnamed files in `dir`: in a container there may

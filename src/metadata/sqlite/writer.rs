@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::change_queue::{ChangeQueue, LARGE_CHANGE_BYTES};
 use super::log;
 use super::query_cache::{CacheGenerations, CacheInvalidation};
-use super::writer_yield::WriterYield;
 use crate::errors::{BoxError, Chain};
 use crate::metadata::transaction::{Durability, Urgency};
 use crate::metadata::{MetadataError, Result, sql};
+use crate::scheduling::WriterYield;
 
 /// Maximum total size of large changes that are queued or being written. Callers with further large changes wait in
 /// order. Small changes do not wait.

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 const LOW_PRIORITY_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Threads that run only while no other thread needs the processor.
-pub(super) struct LowPriorityPool {
+#[derive(Debug)]
+pub struct LowPriorityPool {
     threads: Option<Handle>,
     /// Admits one task at a time, because a task holds 19 MiB even while it waits for a processor.
     slot: Arc<Semaphore>,
@@ -21,13 +22,13 @@ pub(super) struct LowPriorityPool {
 
 impl LowPriorityPool {
     /// Uses the threads of this runtime. If `None`, all work runs on ordinary threads.
-    pub(super) fn new(threads: Option<Handle>) -> Self {
+    pub fn new(threads: Option<Handle>) -> Self {
         Self { threads, slot: Arc::new(Semaphore::new(1)) }
     }
 
     /// Runs work on a low-priority thread if one is free. If none is, or if the work takes too long there, runs it on
     /// an ordinary thread. `None` if the work did not complete.
-    pub(super) async fn run<T, W>(&self, work: W) -> Option<T>
+    pub async fn run<T, W>(&self, work: W) -> Option<T>
     where
         T: Send + 'static,
         W: Fn() -> T + Send + Sync + 'static,
