@@ -18,7 +18,7 @@ impl AccessControl {
                 return (None, vec![format!("{user} is disabled")]);
             }
             if account.is_some_and(|account| account.kind == AccountKind::Bootstrap) {
-                because.push(format!("{user} is the first administrator"));
+                because.push(format!("{user} is the bootstrap administrator, who may do everything"));
             }
         }
         let (role, everybody, htpasswd_role) = self.with_rights(|rights| {
@@ -42,8 +42,9 @@ impl AccessControl {
             };
             because.push(format!("{} has {} on {place}", grant.grantee, grant.role));
         }
-        let granted = directory.roles_of_everybody().iter().filter(|(scope, _)| scope.includes(name));
-        if everybody > granted.map(|(_, role)| *role).max()
+        let granted_to_everybody =
+            directory.roles_of_everybody().iter().filter(|(scope, _)| scope.includes(name));
+        if everybody > granted_to_everybody.map(|(_, role)| *role).max()
             && let Some(role) = everybody
         {
             because.push(format!("everybody has {role} there through auth.mode, auth.modes or auth.public"));

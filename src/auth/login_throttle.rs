@@ -7,9 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use crate::fair::network;
+use crate::fair::client_network;
 
-/// How many failed logins are free, and the interval after which one of them is free again.
+/// How many failed logins are allowed without a wait, and the interval after which one more is.
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
     free: u32,
@@ -37,7 +37,7 @@ impl ThrottleKey {
     /// The keys of a login: its address and, if given, its user name.
     fn of_login(from: IpAddr, name: Option<&str>) -> impl Iterator<Item = (Self, Allowance)> {
         let name = name.map(|name| (Self::User(Sha256::digest(name).into()), USER_ALLOWANCE));
-        std::iter::once((Self::Address(network(from)), ADDRESS_ALLOWANCE)).chain(name)
+        std::iter::once((Self::Address(client_network(from)), ADDRESS_ALLOWANCE)).chain(name)
     }
 }
 
@@ -65,7 +65,7 @@ impl LoginThrottle {
 
     /// Whether a login from this address has failed recently.
     pub(super) fn has_recent_failure(&self, from: IpAddr, now: Duration) -> bool {
-        self.recovered_at.lock().get(&ThrottleKey::Address(network(from))).is_some_and(|at| *at > now)
+        self.recovered_at.lock().get(&ThrottleKey::Address(client_network(from))).is_some_and(|at| *at > now)
     }
 
     /// Counts a failed login.
@@ -75,7 +75,7 @@ impl LoginThrottle {
             recovered_at.retain(|_, at| *at > now);
         }
         if recovered_at.len() >= MAX_TRACKED {
-            // An attack from very many addresses: older entries are worth no more than new ones.
+            // An attack from very many addresses. No entry deserves to be kept over another, so all are dropped.
             recovered_at.clear();
         }
         for (key, Allowance { interval, .. }) in ThrottleKey::of_login(from, name) {
@@ -143,7 +143,7 @@ mod tests {
         }
         assert!(throttle.check(address("2001:db8::ffff"), Some("ann"), SECOND).is_err());
         assert!(throttle.check(address("2001:db8:0:1::1"), Some("ann"), SECOND).is_ok());
-        assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
+        assert_eq!(client_network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
     }
 
     #[test]

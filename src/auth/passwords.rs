@@ -19,7 +19,7 @@ use super::login_throttle::LoginThrottle;
 use super::principal::AuthError;
 use crate::clock::Clock;
 use crate::errors::BoxError;
-use crate::fair::network;
+use crate::fair::client_network;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;
 use crate::scheduling::LowPriorityPool;
@@ -158,12 +158,12 @@ impl Passwords {
         if self.verified.is_verified(fingerprint, self.clock.elapsed()) {
             return Ok(());
         }
-        let client = (name.to_owned(), network(from));
+        let client = (name.to_owned(), client_network(from));
         let is_known = self.known_clients.get(&client, &self.clock.elapsed()).is_some();
         // Guesses from elsewhere must not lock out a client that knew the password.
         let throttled_name = (!is_known).then_some(name);
         self.check_throttle(throttled_name, from)?;
-        let network_turn = NetworkTurn::new(self, network(from));
+        let network_turn = NetworkTurn::new(self, client_network(from));
         let Ok(_network_turn) = network_turn.turn.acquire().await else {
             return Err(AuthError::Unauthenticated);
         };

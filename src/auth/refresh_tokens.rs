@@ -68,7 +68,7 @@ impl AccessControl {
         now: Timestamp,
     ) -> io::Result<Option<String>> {
         let Some(lifetime) = self.identities.session_lifetime(identity) else { return Ok(None) };
-        Ok(Some(self.tokens().issue_renewal(identity.clone(), lifetime, now)?.text))
+        Ok(Some(self.tokens().issue_federated_refresh_token(identity.clone(), lifetime, now)?.text))
     }
 
     /// Authenticates a refresh token of [`Self::create_refresh_token`]. The result is the same as for the password.
@@ -81,7 +81,7 @@ impl AccessControl {
         from: IpAddr,
         now: Timestamp,
     ) -> std::result::Result<Principal, AuthError> {
-        if let Some(identity) = self.tokens().verify_renewal(refresh, now) {
+        if let Some(identity) = self.tokens().verify_federated_refresh_token(refresh, now) {
             let principal = Principal::Federated(Arc::new(identity));
             return if self.is_still_valid(&principal) {
                 Ok(principal)

@@ -158,7 +158,7 @@ impl Tokens {
     }
 
     /// Issues a renewal token, which an external identity can only exchange for bearer tokens.
-    pub(super) fn issue_renewal(
+    pub(super) fn issue_federated_refresh_token(
         &self,
         identity: FederatedIdentity,
         lifetime: Duration,
@@ -212,8 +212,12 @@ impl Tokens {
         Some(bearer)
     }
 
-    /// Verifies a token of [`Self::issue_renewal`]. `None` if it is invalid or expired.
-    pub(super) fn verify_renewal(&self, text: &[u8], now: Timestamp) -> Option<FederatedIdentity> {
+    /// Verifies a token of [`Self::issue_federated_refresh_token`]. `None` if it is invalid or expired.
+    pub(super) fn verify_federated_refresh_token(
+        &self,
+        text: &[u8],
+        now: Timestamp,
+    ) -> Option<FederatedIdentity> {
         match self.verify_payload::<TokenClaims>(RENEWAL_AUDIENCE, text, now)?.into_bearer().subject {
             TokenSubject::Federated(identity) => Some(identity),
             TokenSubject::Anonymous | TokenSubject::User(_) | TokenSubject::Delegated(_) => None,
@@ -300,13 +304,17 @@ mod tests {
         let tokens = tokens();
         let identity =
             FederatedIdentity { name: "ci:job".into(), roles: Vec::new(), settings_fingerprint: "1".into() };
-        let renewal = tokens.issue_renewal(identity.clone(), 2 * LIFETIME, NOW).expect("signed").text;
-        assert_eq!(tokens.verify_renewal(renewal.as_bytes(), after(599)), Some(identity.clone()));
-        assert_eq!(tokens.verify_renewal(renewal.as_bytes(), after(600)), None);
+        let renewal =
+            tokens.issue_federated_refresh_token(identity.clone(), 2 * LIFETIME, NOW).expect("signed").text;
+        assert_eq!(
+            tokens.verify_federated_refresh_token(renewal.as_bytes(), after(599)),
+            Some(identity.clone())
+        );
+        assert_eq!(tokens.verify_federated_refresh_token(renewal.as_bytes(), after(600)), None);
         assert_eq!(tokens.verify(renewal.as_bytes(), NOW), None);
         let bearer = Bearer { subject: TokenSubject::Federated(identity), grants: Vec::new() };
         let token = tokens.issue(bearer.clone(), NOW).expect("signed").text;
-        assert_eq!(tokens.verify_renewal(token.as_bytes(), NOW), None);
+        assert_eq!(tokens.verify_federated_refresh_token(token.as_bytes(), NOW), None);
         assert_eq!(tokens.verify(token.as_bytes(), NOW).as_deref(), Some(&bearer));
     }
 

@@ -42,7 +42,7 @@ use self::terminal::write_error;
 use self::token::TokenCommand;
 use self::trash::TrashCommand;
 use self::user::UserCommand;
-use self::why::Subject;
+use self::why::WhyTarget;
 use crate::config::{Config, Flag, MIN_SCRUB_RATE, Size, Sources};
 use crate::errors::Chain;
 use crate::metadata::{EventKind, Role, Scope};
@@ -234,7 +234,7 @@ Examples:
     Why {
         /// Digest, or a tag or digest in a repository
         #[arg(value_name = "DIGEST|REPO:TAG|REPO@DIGEST")]
-        subject: Subject,
+        subject: WhyTarget,
 
         #[command(flatten)]
         output: Output,

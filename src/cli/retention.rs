@@ -13,8 +13,8 @@ use super::failure::{Failure, exit_code};
 use super::terminal::{Table, print_json, print_list, print_result, short, size, when, write_out};
 use crate::config::Config;
 use crate::http::api::{
-    Applied, ApplyRequest, Checked, ImportParameters, MAX_PAGE_ITEMS, Page, Plan, PlanParameters, PolicyList,
-    Registries, Run, imported,
+    Applied, ApplyRequest, Checked, ImportParameters, ImportSource, MAX_PAGE_ITEMS, Page, Plan,
+    PlanParameters, PolicyList, Run, imported,
 };
 use crate::printable::escape;
 use crate::retention::{PRESETS, Policies, Policy};
@@ -99,8 +99,8 @@ Examples:
     /// Convert the policies of another registry, and list what cannot be converted
     Import {
         /// Registry that the policies come from
-        #[arg(value_parser = one_of::<Registries>(["ecr", "zot"]))]
-        from: Registries,
+        #[arg(value_parser = one_of::<ImportSource>(["ecr", "zot"]))]
+        from: ImportSource,
 
         /// Amazon ECR's lifecycle policy, or zot's configuration: JSON or YAML
         file: PathBuf,

@@ -54,7 +54,7 @@ Examples:
         output: Output,
     },
 
-    /// Replace the key that signs the short-lived tokens of clients
+    /// Replace the key that signs the bearer tokens of clients; access tokens stay valid
     ///
     /// Tokens signed with the old key stay valid until they expire, after at most auth.token_lifetime.
     RotateKey {

@@ -14,12 +14,12 @@ use crate::printable::escape;
 
 /// The tag, manifest or blob to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Subject {
+pub(super) struct WhyTarget {
     repository: Option<RepoName>,
     reference: Reference,
 }
 
-impl FromStr for Subject {
+impl FromStr for WhyTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -44,7 +44,7 @@ fn to_message(error: impl ToString) -> String {
 }
 
 /// Prints why `subject` is kept.
-pub(super) fn run(config: &Config, subject: &Subject, json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn run(config: &Config, subject: &WhyTarget, json: bool) -> Result<ExitCode, Failure> {
     let parameters = WhyParameters {
         repository: subject.repository.as_ref().map(ToString::to_string),
         reference: subject.reference.to_string(),
@@ -77,19 +77,28 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
         line(text, format_args!("tagged {}", names(&tags(found), found.tag_count)));
     }
     holders("listed by the index", &found.indexes, found.index_count, text);
-    holders("kept for its subject", &found.subjects, found.subjects.len() as u64, text);
+    holders("kept as a referrer of", &found.subjects, found.subjects.len() as u64, text);
     if let Some(rule) = &found.pinned_by {
         line(text, format_args!("pinned: {}", escape(rule)));
     }
     for ruled in &found.rules {
-        line(text, format_args!("{}: {}", ruled.tag.as_deref().unwrap_or("itself"), escape(&ruled.reason)));
+        line(
+            text,
+            format_args!("{}: {}", ruled.tag.as_deref().unwrap_or("the manifest"), escape(&ruled.reason)),
+        );
     }
     if !found.judged {
-        line(text, format_args!("policies: too many tags, see orlop retention plan {}", found.repository));
+        line(
+            text,
+            format_args!(
+                "policies were not evaluated: the repository has too many tags; run orlop retention plan {}",
+                found.repository
+            ),
+        );
     }
     leases(found.leased_until, found.kept_by_upload, text);
-    if is_free(found) {
-        line(text, format_args!("nothing references it: it expires at its next review"));
+    if is_unreferenced(found) {
+        line(text, format_args!("nothing references it: the garbage collector removes it at its next check"));
     }
     review(found.review_at, text);
     if found.state == Stage::Live {
@@ -108,7 +117,7 @@ fn tags(found: &ManifestReasons) -> Vec<String> {
     found.tags.iter().map(describe).collect()
 }
 
-fn is_free(found: &ManifestReasons) -> bool {
+fn is_unreferenced(found: &ManifestReasons) -> bool {
     let references = found.tag_count
         + found.index_count
         + (found.subjects.len() + usize::from(found.pinned_by.is_some())) as u64;
@@ -177,7 +186,13 @@ fn holders(how: &str, found: &[HeldBy], count: u64, text: &mut String) {
 
 fn leases(until: Option<Time>, upload: bool, text: &mut String) {
     if until.is_some() {
-        line(text, format_args!("leased until {} (UTC), in case the push continues", when(until)));
+        line(
+            text,
+            format_args!(
+                "protected from the garbage collector until {} (UTC), because a push may still use it",
+                when(until)
+            ),
+        );
     }
     if upload {
         line(text, format_args!("kept by an upload that is open or has just finished"));
@@ -186,7 +201,7 @@ fn leases(until: Option<Time>, upload: bool, text: &mut String) {
 
 fn review(at: Option<Time>, text: &mut String) {
     if at.is_some() {
-        line(text, format_args!("next review after {} (UTC)", when(at)));
+        line(text, format_args!("next check by the garbage collector after {} (UTC)", when(at)));
     }
 }
 
@@ -210,7 +225,7 @@ mod tests {
 
     #[test]
     fn parses_subjects() {
-        let read = |text: &str| text.parse::<Subject>();
+        let read = |text: &str| text.parse::<WhyTarget>();
         let alone = read(DIGEST).expect("a subject");
         assert_eq!((alone.repository, alone.reference.to_string().as_str()), (None, DIGEST));
         for (text, reference) in [("team/app:v1", "v1"), (&*format!("team/app@{DIGEST}"), DIGEST)] {

@@ -290,7 +290,7 @@ impl Text for KeysAt {
 
     fn parse(text: &str) -> Option<Self> {
         match text.contains("://") {
-            true => PrivateUrl::parse(text).map(|url| Self(KeySource::Set(url.0))),
+            true => PrivateUrl::parse(text).map(|url| Self(KeySource::Jwks(url.0))),
             false => (!text.is_empty()).then(|| Self(KeySource::File(text.into()))),
         }
     }

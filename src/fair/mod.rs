@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-pub use self::shares::{Client, network};
+pub use self::shares::{Client, client_network};
 use self::shares::{Shares, Ticket};
 
 /// How often holders are reviewed while clients wait.

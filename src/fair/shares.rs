@@ -25,7 +25,7 @@ pub enum Client {
 impl Client {
     /// Returns the client with this address.
     pub fn from_address(address: IpAddr) -> Self {
-        Self::Address(network(address))
+        Self::Address(client_network(address))
     }
 
     /// Returns a client that is counted separately from all others.
@@ -36,7 +36,7 @@ impl Client {
 }
 
 /// The network that a provider gives to one customer: an IPv4 address, or the first 64 bits of an IPv6 address.
-pub fn network(address: IpAddr) -> IpAddr {
+pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         ipv4 @ IpAddr::V4(_) => ipv4,

@@ -101,7 +101,7 @@ impl Handler for App {
         let (head, body) = request.into_parts();
         let exchange = Exchange::new(&self.state, head, context);
         if !exchange.is_probe() {
-            context.mark_useful();
+            context.mark_work();
         }
         let mut request_log = RequestLog::start(&exchange);
         let span = request_log.span();

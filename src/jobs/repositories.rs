@@ -35,7 +35,7 @@ impl Job for RepositoryJob {
             let repository = &step.work.repo;
             tracing::warn!(%repository, %digest, "manifest not restored; its content is missing");
         }
-        for tag in &step.taken {
+        for tag in &step.tags_in_use {
             tracing::warn!(repository = %step.work.repo, %tag, "tag not restored; it was reused meanwhile");
         }
         if step.finished {

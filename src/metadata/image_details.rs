@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// Image details for a manifest's row.
 #[derive(Default)]
-pub(in crate::metadata) struct OwnDetails {
+pub(in crate::metadata) struct ManifestDetails {
     /// Encoded digest of the config that describes the image.
     pub(in crate::metadata) config: Option<Vec<u8>>,
     /// Details from the manifest itself, as JSON.
@@ -18,7 +18,7 @@ pub(in crate::metadata) struct OwnDetails {
     pub(in crate::metadata) incomplete: bool,
 }
 
-impl OwnDetails {
+impl ManifestDetails {
     /// Stores the details of a pushed image in the row of its config, and returns those for the manifest's row.
     pub(in crate::metadata) fn store(c: &dyn Connection, pushed: &PushedDetails) -> sql::Result<Self> {
         match pushed {

@@ -33,10 +33,10 @@ impl Latest {
         let known = known.and_then(|at| self.0.remove(at)).filter(|known| is_same(known, step));
         let mut latest = step.clone();
         if let Some(known) = known {
-            latest.taken.splice(0..0, known.taken);
+            latest.tags_in_use.splice(0..0, known.tags_in_use);
             latest.missing.splice(0..0, known.missing);
         }
-        latest.taken.truncate(MAX_NAMES);
+        latest.tags_in_use.truncate(MAX_NAMES);
         latest.missing.truncate(MAX_NAMES);
         self.0.push_back(latest);
         if self.0.len() > MAX_REPOSITORIES {

@@ -79,7 +79,7 @@ impl Repository {
         Ok(match (running, known) {
             (Some(work), Some(known)) if !known.finished => Some(RepositoryStep { work, ..known }),
             (Some(work), _) => {
-                Some(RepositoryStep { work, finished: false, taken: Vec::new(), missing: Vec::new() })
+                Some(RepositoryStep { work, finished: false, tags_in_use: Vec::new(), missing: Vec::new() })
             }
             (None, known) => known,
         })

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::compiled::{Compiled, CompiledRule, RuleLabel};
+use super::compiled::{CompiledPolicies, CompiledRule, RuleLabel};
 use super::item::Item;
 use super::plan::KeepReason;
 use super::policy::{Action, Final};
@@ -39,7 +39,7 @@ impl Verdict {
 /// Applies each rule in turn to `items`.
 pub(super) fn apply_rules(
     items: &[Item<'_>],
-    policies: &Compiled,
+    policies: &CompiledPolicies,
     repo: &RepoName,
     now: Timestamp,
     pressure: bool,
@@ -54,7 +54,7 @@ pub(super) fn apply_rules(
     }
     for verdict in &mut verdicts {
         if verdict.keeps.is_empty() && verdict.expires.is_none() {
-            verdict.keeps.push(KeepReason::Unnamed);
+            verdict.keeps.push(KeepReason::NoRule);
         }
     }
     verdicts

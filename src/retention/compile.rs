@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::check::{self, PolicyCheck};
-use super::compiled::{Compiled, CompiledPolicy, CompiledRule, Newest, RuleLabel, SafeTags};
+use super::compiled::{CompiledPolicies, CompiledPolicy, CompiledRule, ExemptTags, Newest, RuleLabel};
 use super::error::{Mistake, Place, PolicyError, Warning};
 use super::globs::Globs;
 use super::limits::{MAX_POLICIES, MAX_RULES};
@@ -25,7 +25,7 @@ impl Policies {
     ///
     /// # Errors
     /// Fails with the first mistake; the error names the policy and the rule.
-    pub fn compile(&self) -> Result<(Compiled, Vec<Warning>), PolicyError> {
+    pub fn compile(&self) -> Result<(CompiledPolicies, Vec<Warning>), PolicyError> {
         let mut compiler = Compiler::default();
         for policy in &self.policies {
             compiler.add(&*expand_preset(policy)?)?;
@@ -46,7 +46,7 @@ impl Policies {
 /// Compiles the policies one after the other.
 #[derive(Default)]
 struct Compiler {
-    compiled: Compiled,
+    compiled: CompiledPolicies,
     warnings: Vec<Warning>,
     limits: PatternLimits,
     names: HashSet<String>,
@@ -235,10 +235,10 @@ fn compile_tag_lists(
     limits: &mut PatternLimits,
     lists: &[TagList],
     place: fn(usize) -> Place,
-) -> Result<Vec<SafeTags>, PolicyError> {
+) -> Result<Vec<ExemptTags>, PolicyError> {
     let compile = |(number, list): (usize, &TagList)| {
         let at = |mistake| PolicyError { place: place(number + 1), mistake };
-        Ok(SafeTags {
+        Ok(ExemptTags {
             repositories: Globs::of_names_within(limits, "repositories", &list.repositories).map_err(at)?,
             tags: Globs::of_words(limits, "tags", &list.tags).map_err(at)?,
             except: compile_globs(limits, "except", &list.except).map_err(at)?,

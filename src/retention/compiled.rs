@@ -1,4 +1,4 @@
-//! Compiled policies: a value of these types has been checked.
+//! CompiledPolicies policies: a value of these types has been checked.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::oci::{RepoName, Tag};
 
 /// Policies that have been checked and compiled.
 #[derive(Debug, Clone, Default)]
-pub struct Compiled {
+pub struct CompiledPolicies {
     pub(super) policies: Vec<CompiledPolicy>,
-    pub(super) protected: Vec<SafeTags>,
-    pub(super) immutable: Vec<SafeTags>,
+    pub(super) protected: Vec<ExemptTags>,
+    pub(super) immutable: Vec<ExemptTags>,
 }
 
 /// The image details that rules need. A snapshot may leave out all others.
@@ -70,14 +70,14 @@ pub(super) struct Newest {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct SafeTags {
+pub(super) struct ExemptTags {
     pub(super) repositories: Globs,
     pub(super) tags: Globs,
     /// The exceptions; `None` if there are none.
     pub(super) except: Option<Globs>,
 }
 
-impl SafeTags {
+impl ExemptTags {
     pub(super) fn applies_to(&self, repo: &RepoName) -> bool {
         self.repositories.matches(repo.as_str())
     }
@@ -107,7 +107,7 @@ impl CompiledRule {
     }
 }
 
-impl Compiled {
+impl CompiledPolicies {
     /// Whether this tag can't be moved or deleted.
     pub fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
         self.immutable.iter().any(|list| list.applies_to(repo) && list.contains(tag))

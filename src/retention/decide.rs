@@ -19,7 +19,7 @@ impl Evaluation<'_> {
             let by = || self.verdict(Some(item)).map_or_else(Vec::new, |verdict| verdict.keeps.clone());
             return own.unwrap_or_else(|| keep(by()));
         }
-        let mut by = self.safe[tag].clone();
+        let mut by = self.exempt[tag].clone();
         if self.graph.targets[tag].is_none() {
             by.push(KeepReason::NoManifest);
         }
@@ -119,9 +119,9 @@ fn keep(mut by: Vec<KeepReason>) -> Decision {
 /// Makes "no rule selects it" the only reason if there is no other, and removes it if there is.
 fn normalize_reasons(by: &mut Vec<KeepReason>) {
     if by.len() > 1 {
-        by.retain(|reason| *reason != KeepReason::Unnamed);
+        by.retain(|reason| *reason != KeepReason::NoRule);
     }
     if by.is_empty() {
-        by.push(KeepReason::Unnamed);
+        by.push(KeepReason::NoRule);
     }
 }

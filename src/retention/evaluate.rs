@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::apply_rules::{Verdict, apply_rules};
-use super::compiled::{Compiled, SafeTags};
+use super::compiled::{CompiledPolicies, ExemptTags};
 use super::graph::{Graph, TagRole};
 use super::item::Items;
 use super::plan::{KeepReason, RepoPlan};
@@ -17,21 +17,27 @@ use super::reachability::Reachability;
 use super::snapshot::{RepoSnapshot, TagFacts};
 use crate::clock::Timestamp;
 
-/// Decides what expires and what is kept in one repository at `now`; under `pressure` more may expire. Deterministic
+/// Decides what expires and what is kept in one repository at `now`; if `pressure` is set, because the disk is
+/// nearly full, rules that apply only then may expire more. Deterministic
 /// and without side effects.
-pub fn evaluate(snapshot: &RepoSnapshot, policies: &Compiled, now: Timestamp, pressure: bool) -> RepoPlan {
+pub fn evaluate(
+    snapshot: &RepoSnapshot,
+    policies: &CompiledPolicies,
+    now: Timestamp,
+    pressure: bool,
+) -> RepoPlan {
     let graph = Graph::of(snapshot);
     let pulls = graph.pulls(snapshot);
     let items = Items::of(snapshot, &graph, &pulls);
-    let safe = find_safe_tags(snapshot, policies);
+    let exempt = find_exempt_tags(snapshot, policies);
     let mut verdicts = apply_rules(&items.all, policies, &snapshot.repo, now, pressure);
-    for (item, safe) in items.of_tags.iter().zip(&safe).filter(|(_, safe)| !safe.is_empty()) {
+    for (item, exempt) in items.of_tags.iter().zip(&exempt).filter(|(_, exempt)| !exempt.is_empty()) {
         if let Some(verdict) = item.and_then(|item| verdicts.get_mut(item)) {
-            verdict.keeps.retain(|reason| *reason != KeepReason::Unnamed);
-            verdict.keeps.extend(safe.iter().cloned());
+            verdict.keeps.retain(|reason| *reason != KeepReason::NoRule);
+            verdict.keeps.extend(exempt.iter().cloned());
         }
     }
-    let evaluation = Evaluation { snapshot, graph, pulls, items, verdicts, safe };
+    let evaluation = Evaluation { snapshot, graph, pulls, items, verdicts, exempt };
     let kept_history = evaluation.find_kept_history();
     let kept = evaluation.find_kept(&kept_history);
     let expired = evaluation.find_expired(&kept);
@@ -39,16 +45,17 @@ pub fn evaluate(snapshot: &RepoSnapshot, policies: &Compiled, now: Timestamp, pr
     RepoPlan { now, manifests: evaluation.decide_manifests(&kept, &expired, &tags, kept_history), tags }
 }
 
-/// Returns for each tag why it is protected from rules; empty if it is not.
-fn find_safe_tags(snapshot: &RepoSnapshot, policies: &Compiled) -> Vec<Vec<KeepReason>> {
-    let of = |lists: &[SafeTags]| {
+/// Returns for each tag why rules do not apply to it; empty if they do.
+fn find_exempt_tags(snapshot: &RepoSnapshot, policies: &CompiledPolicies) -> Vec<Vec<KeepReason>> {
+    let of = |lists: &[ExemptTags]| {
         lists.iter().filter(|list| list.applies_to(&snapshot.repo)).cloned().collect::<Vec<_>>()
     };
     let protected = of(&policies.protected);
     let immutable = of(&policies.immutable);
     let reasons = |tag: &TagFacts| {
-        let is =
-            |lists: &[SafeTags], reason| lists.iter().any(|list| list.contains(&tag.name)).then_some(reason);
+        let is = |lists: &[ExemptTags], reason| {
+            lists.iter().any(|list| list.contains(&tag.name)).then_some(reason)
+        };
         let both = [is(&protected, KeepReason::Protected), is(&immutable, KeepReason::Immutable)];
         both.into_iter().flatten().collect()
     };
@@ -62,8 +69,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) pulls: Vec<Option<Timestamp>>,
     pub(super) items: Items<'a>,
     pub(super) verdicts: Vec<Verdict>,
-    /// For each tag, why it is protected from rules.
-    pub(super) safe: Vec<Vec<KeepReason>>,
+    /// For each tag, why rules do not apply to it.
+    pub(super) exempt: Vec<Vec<KeepReason>>,
 }
 
 impl Evaluation<'_> {
@@ -87,7 +94,7 @@ impl Evaluation<'_> {
                     continue;
                 }
                 let reason = KeepReason::History { tag: tag.name.clone(), rule: Arc::clone(rule) };
-                kept_history.extend(self.graph.place_of(digest).map(|place| (place, reason)));
+                kept_history.extend(self.graph.index_of(digest).map(|index| (index, reason)));
             }
         }
         kept_history
@@ -102,8 +109,8 @@ impl Evaluation<'_> {
             kept.start(&self.graph, 0, manifest, None);
         }
         for (tag, role) in self.graph.roles.iter().enumerate() {
-            let safe = !self.safe[tag].is_empty() && matches!(role, TagRole::Attached(_));
-            if let (true, Some(target)) = (safe, self.graph.targets[tag]) {
+            let exempt = !self.exempt[tag].is_empty() && matches!(role, TagRole::Attached(_));
+            if let (true, Some(target)) = (exempt, self.graph.targets[tag]) {
                 kept.start(&self.graph, 0, target, None);
             }
         }
@@ -119,10 +126,11 @@ impl Evaluation<'_> {
         for item in &self.items.all {
             reached.start(&self.graph, 0, item.manifest, None);
         }
-        (0..self.snapshot.manifests.len()).filter(|place| reached.manifests[*place].is_none()).collect()
+        (0..self.snapshot.manifests.len()).filter(|index| reached.manifests[*index].is_none()).collect()
     }
 
-    /// Finds everything that expires with the expired items, each with the last of these items as its start.
+    /// Finds everything that expires with the expired items. What several items lead to is attributed to the one that
+    /// expires last.
     fn find_expired(&self, kept: &Reachability) -> Reachability {
         let mut expired: Vec<_> = self
             .verdicts

@@ -71,7 +71,7 @@ impl fmt::Display for KeepReason {
         match self {
             Self::Rule(rule) => rule.fmt(f),
             Self::Unknown(rule) => write!(f, "{rule} needs details that are unknown"),
-            Self::Unnamed => f.write_str("no rule selects it"),
+            Self::NoRule => f.write_str("no rule selects it"),
             Self::Protected => f.write_str("protected tag"),
             Self::Immutable => f.write_str("immutable tag"),
             Self::NoManifest => f.write_str("its manifest is unknown"),

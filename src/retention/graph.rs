@@ -59,17 +59,17 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    pub(super) fn place_of(&self, digest: &Digest) -> Option<usize> {
+    pub(super) fn index_of(&self, digest: &Digest) -> Option<usize> {
         self.ids.get(digest).copied()
     }
 
     fn add_manifests(&mut self, snapshot: &RepoSnapshot) {
         for (place, manifest) in snapshot.manifests.iter().enumerate() {
             let children: Vec<_> =
-                manifest.children.iter().filter_map(|child| self.place_of(child)).collect();
+                manifest.children.iter().filter_map(|child| self.index_of(child)).collect();
             children.iter().for_each(|child| self.parents[*child].push(place));
             self.children[place] = children;
-            self.subjects[place] = manifest.subject.as_ref().and_then(|subject| self.place_of(subject));
+            self.subjects[place] = manifest.subject.as_ref().and_then(|subject| self.index_of(subject));
             if let Some(subject) = self.subjects[place] {
                 self.referrers[subject].push(place);
             }
@@ -80,17 +80,17 @@ impl<'a> Graph<'a> {
         // A tag has room for only half of a sha512 digest.
         let long = snapshot.manifests.iter().filter(|m| m.digest.algorithm() == Algorithm::Sha512);
         let halves: HashMap<_, _> =
-            long.map(|m| (fallback_tag(&m.digest), self.place_of(&m.digest))).collect();
+            long.map(|m| (fallback_tag(&m.digest), self.index_of(&m.digest))).collect();
         for (place, tag) in snapshot.tags.iter().enumerate() {
             let role = Attachment::of(&tag.name).map_or(TagRole::Plain, |attachment| {
                 let stem = || tag.name.as_str().split('.').next().and_then(|stem| stem.parse().ok());
                 let subject = match attachment.subject() {
-                    Some(digest) => self.place_of(&digest),
+                    Some(digest) => self.index_of(&digest),
                     None => stem().and_then(|stem| halves.get(&stem).copied().flatten()),
                 };
                 subject.map_or(TagRole::Orphaned, TagRole::Attached)
             });
-            let target = self.place_of(&tag.digest);
+            let target = self.index_of(&tag.digest);
             if let TagRole::Attached(subject) = role {
                 self.attached[subject].push(place);
             }

@@ -38,7 +38,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use compiled::{Compiled, Needs, RuleLabel};
+pub use compiled::{CompiledPolicies, Needs, RuleLabel};
 pub use error::{Mistake, Place, PolicyError, Warning, WarningKind};
 pub use evaluate::evaluate;
 pub use explain::Explanation;

@@ -38,7 +38,7 @@ pub enum KeepReason {
     /// A keep rule needs platforms or labels that are unknown.
     Unknown(Arc<RuleLabel>),
     /// No rule in force selects it.
-    Unnamed,
+    NoRule,
     /// It is a protected tag.
     Protected,
     /// It is an immutable tag.

@@ -55,7 +55,7 @@ impl Certificates {
         let files =
             TlsFiles { certificate: file.clone(), key: file, client_ca: client_ca.map(Path::to_owned) };
         let challenges = Arc::new(Challenges::default());
-        let tls = Some(Arc::new(Tls::await_files(files, Arc::clone(&challenges))?));
+        let tls = Some(Arc::new(Tls::open_or_pending(files, Arc::clone(&challenges))?));
         let acme =
             CertificateRenewer::new(settings, &metadata_dir, client, challenges, Arc::new(SystemClock));
         Ok(Self { tls, acme: Some(Arc::new(acme)) })

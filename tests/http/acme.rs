@@ -86,7 +86,7 @@ async fn serve(folder: &Path, client_ca: Option<PathBuf>) -> (Server, Arc<Challe
     let file = folder.join("certificate.pem");
     let challenges = Arc::new(Challenges::default());
     let files = TlsFiles { certificate: file.clone(), key: file, client_ca };
-    let tls = Tls::await_files(files, Arc::clone(&challenges)).expect("awaited");
+    let tls = Tls::open_or_pending(files, Arc::clone(&challenges)).expect("awaited");
     let server = Server::with(|setup| setup.listen.tls = Some(Arc::new(tls))).await;
     (server, challenges)
 }

@@ -217,7 +217,7 @@ fn trusted_identities(url: &str, clock: &Arc<ManualClock>) -> Identities {
         realm: "https://auth.example.com".into(),
         service: "registry".into(),
         issuer: "authority".into(),
-        keys: KeySource::Set(format!("{url}/keys").parse().expect("a URL")),
+        keys: KeySource::Jwks(format!("{url}/keys").parse().expect("a URL")),
     };
     Identities::new(vec![provider], Some(Authority::new(authority, client, clock.clone())))
 }

@@ -38,7 +38,7 @@ fn reason(reason: &KeepReason) -> String {
     match reason {
         KeepReason::Rule(rule) => format!("rule {}", rule.index),
         KeepReason::Unknown(rule) => format!("unknown {}", rule.index),
-        KeepReason::Unnamed => "unnamed".into(),
+        KeepReason::NoRule => "unnamed".into(),
         KeepReason::Protected => "protected".into(),
         KeepReason::Immutable => "immutable".into(),
         KeepReason::NoManifest => "no manifest".into(),

@@ -31,7 +31,7 @@ pub enum KeySource {
     /// A file.
     File(PathBuf),
     /// The address of a JSON Web Key Set (RFC 7517).
-    Set(Url),
+    Jwks(Url),
     /// The address of an issuer, whose metadata (OpenID Connect Discovery 1.0) says where the keys are.
     Discovery(Url),
 }
@@ -47,7 +47,7 @@ impl KeySource {
                 true => Err(KeysError::Invalid("the file contains no keys".into())),
                 false => Ok(()),
             },
-            Self::Set(_) | Self::Discovery(_) => Ok(()),
+            Self::Jwks(_) | Self::Discovery(_) => Ok(()),
         }
     }
 }
@@ -73,7 +73,7 @@ struct CacheState {
     tried_at: Option<Duration>,
     /// The state of the file when it was last read.
     file: Option<FileState>,
-    /// How often the keys were replaced.
+    /// The number of times the keys were replaced.
     generation: u64,
 }
 
@@ -118,7 +118,8 @@ impl Keys {
         Arc::clone(&self.0.state.lock().keys)
     }
 
-    /// How often the keys were replaced; `None` if they have to be checked again, because they may have changed.
+    /// The number of times the keys were replaced; `None` if the loaded keys may be outdated. Keys that were never loaded
+    /// are not outdated.
     pub(super) fn generation(&self) -> Option<u64> {
         let cache = &self.0;
         let file = cache.file_state();
@@ -192,14 +193,14 @@ impl KeyCache {
     fn file_state(&self) -> Option<FileState> {
         match &self.source {
             KeySource::File(path) => Some(FileState::of(path)),
-            KeySource::Set(_) | KeySource::Discovery(_) => None,
+            KeySource::Jwks(_) | KeySource::Discovery(_) => None,
         }
     }
 
     async fn fetch(&self) -> Result<Vec<PublicKey>, KeysError> {
         match &self.source {
             KeySource::File(path) => parse_file(&text_file::read_bytes(path)?),
-            KeySource::Set(url) => parse_set(&fetch(&self.client, url).await?),
+            KeySource::Jwks(url) => parse_set(&fetch(&self.client, url).await?),
             KeySource::Discovery(issuer) => {
                 let ProviderMetadata { jwks_uri, .. } = discover(&self.client, issuer).await?;
                 parse_set(&fetch(&self.client, &jwks_uri).await?)
@@ -212,7 +213,7 @@ impl std::fmt::Display for KeySource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Set(url) | Self::Discovery(url) => url.fmt(f),
+            Self::Jwks(url) | Self::Discovery(url) => url.fmt(f),
         }
     }
 }

@@ -63,8 +63,8 @@ pub use manifests::{Child, Manifest, Part, Referrer};
 pub use organisations::{Organisation, TeamEntry};
 pub use page::{ListParameters, MAX_PAGE_ITEMS, Order, Page, PageParameters, Sort};
 pub use policies::{
-    Checked, ImportParameters, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList, PresetEntry,
-    Registries, imported,
+    Checked, ImportParameters, ImportSource, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList,
+    PresetEntry, imported,
 };
 pub use problem::Problem;
 pub use removed::{Removed, RemovedKind, RemovedTag};

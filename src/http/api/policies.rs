@@ -106,7 +106,7 @@ struct PolicyPath {
 /// The registry whose policies are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Registries {
+pub enum ImportSource {
     /// Amazon ECR.
     Ecr,
     /// zot.
@@ -120,7 +120,7 @@ pub enum Registries {
 pub struct ImportParameters {
     /// The registry that the policies come from.
     #[param(inline)]
-    pub from: Registries,
+    pub from: ImportSource,
     /// The name of the imported policy; at most 100 bytes.
     pub name: Option<String>,
     /// Comma-separated globs of the repositories that the policy covers. Needed for Amazon ECR, whose
@@ -299,8 +299,8 @@ pub fn imported(text: &str, parameters: &ImportParameters) -> Result<ImportedPol
     let globs: Vec<String> = globs.filter(|glob| !glob.is_empty()).map(str::to_owned).collect();
     let name = |default: &str| parameters.name.clone().unwrap_or_else(|| default.to_owned());
     let imported = match parameters.from {
-        Registries::Ecr => import_ecr(text, &name("ecr"), &globs),
-        Registries::Zot => import_zot(text, &name("zot")),
+        ImportSource::Ecr => import_ecr(text, &name("ecr"), &globs),
+        ImportSource::Zot => import_zot(text, &name("zot")),
     };
     let imported = imported.map_err(|error| Chain(&error).to_string())?;
     let section = std::collections::BTreeMap::from([("retention", &imported.policies)]);

@@ -62,7 +62,7 @@ pub struct UndeleteRequest {
 }
 
 impl From<RepositoryStep> for Work {
-    fn from(RepositoryStep { work, finished, taken, missing }: RepositoryStep) -> Self {
+    fn from(RepositoryStep { work, finished, tags_in_use, missing }: RepositoryStep) -> Self {
         Self {
             repository: work.repo.to_string(),
             kind: work.kind.into(),
@@ -71,7 +71,7 @@ impl From<RepositoryStep> for Work {
             done: work.done,
             failed: work.failed,
             finished,
-            taken: taken.iter().map(ToString::to_string).collect(),
+            taken: tags_in_use.iter().map(ToString::to_string).collect(),
             missing: missing.iter().map(|(digest, _)| digest.to_string()).collect(),
         }
     }
@@ -79,7 +79,7 @@ impl From<RepositoryStep> for Work {
 
 /// The response for an operation that has just started.
 fn accepted(work: RepositoryWork) -> (StatusCode, Json<Work>) {
-    let step = RepositoryStep { work, finished: false, taken: Vec::new(), missing: Vec::new() };
+    let step = RepositoryStep { work, finished: false, tags_in_use: Vec::new(), missing: Vec::new() };
     (StatusCode::ACCEPTED, Json(step.into()))
 }
 

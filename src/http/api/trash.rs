@@ -138,7 +138,7 @@ async fn restore(
                 digest: digest.to_string(),
                 manifests: text(restored.manifests),
                 tags: names(restored.tags),
-                taken: names(restored.taken),
+                taken: names(restored.tags_in_use),
             }))
         }
         (None, Some(tag)) => {

@@ -227,7 +227,7 @@ impl Element {
     /// section 6).
     fn client(&self) -> Option<IpAddr> {
         let node = self.node.as_deref()?;
-        // The port can be obfuscated too.
+        // The port may be an obfuscated identifier, such as `:_abc`, even if the address is not.
         let port = node.windows(2).rposition(|pair| pair == b":_");
         let is_obfuscated =
             |at: &usize| node[at + 2..].iter().all(|byte| is_token(*byte)) && node.len() > at + 2;

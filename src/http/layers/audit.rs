@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::auth::{AccessControl, AuthError, ClaimedIdentity, Principal, masked};
-use crate::fair::network;
+use crate::fair::client_network;
 use crate::http::exchange::Exchange;
 use crate::http::listen::Peer;
 use crate::http::paths::{Target, is_login};
@@ -172,7 +172,7 @@ impl PendingEntry {
         operation: AuditedOperation,
     ) -> Self {
         let (from, network) = match peer.address() {
-            Some(address) => (Origin::Address(address), Some(network(address))),
+            Some(address) => (Origin::Address(address), Some(client_network(address))),
             None => (Origin::LocalAdmin, None),
         };
         let audited = Audited {

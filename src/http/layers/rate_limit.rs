@@ -10,7 +10,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use parking_lot::RwLock;
 
-use crate::fair::network;
+use crate::fair::client_network;
 use crate::http::exchange::Exchange;
 use crate::http::rejection::Rejection;
 
@@ -59,7 +59,7 @@ impl<C: Clock + Clone> RateLimit<C> {
 
     fn allow(&self, client: IpAddr) -> Result<(), Duration> {
         let clients = self.clients.read();
-        let allowed = clients.check_key(&network(client));
+        let allowed = clients.check_key(&client_network(client));
         let is_full = clients.len() > MAX_CLIENTS;
         drop(clients);
         if is_full {

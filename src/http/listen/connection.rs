@@ -19,7 +19,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 
-use super::connection_state::{ConnectionState, IdleTimeout, Order, Scarcity};
+use super::connection_state::{CloseRequest, ConnectionState, IdleTimeout, Scarcity};
 use super::endpoints::{Dialect, Handler, RequestContext};
 use super::inbound::{Inbound, Leftover};
 use super::metered_io::{Brake, MeteredIo};
@@ -87,7 +87,7 @@ async fn within_head_timeout<F: Future>(
 ) -> Option<F::Output> {
     tokio::select! {
         output = tokio::time::timeout(shared.settings.head_timeout, work) => output.ok(),
-        _ = poll_fn(|cx| state.poll_ordered(cx)) => None,
+        _ = poll_fn(|cx| state.poll_close_request(cx)) => None,
     }
 }
 
@@ -235,7 +235,7 @@ impl<A: Handler> Service<A> {
         let is_crowded = self.guard.shared.should_close(&self.guard);
         if is_http2 {
             if is_crowded {
-                self.guard.state.command(Order::Finish);
+                self.guard.state.request_close(CloseRequest::AfterRequests);
             }
             return response;
         }
@@ -276,10 +276,10 @@ async fn drive<C: GracefulConnection>(
                 return Poll::Ready(result);
             }
             match ready!(idle_timeout.poll(cx, state, check_scarcity)) {
-                Order::Serve => {}
+                CloseRequest::None => {}
                 // The loop polls the connection again, because an idle one closes at once.
-                Order::Finish => connection.as_mut().graceful_shutdown(),
-                Order::Abort => return Poll::Ready(Ok(())),
+                CloseRequest::AfterRequests => connection.as_mut().graceful_shutdown(),
+                CloseRequest::Immediately => return Poll::Ready(Ok(())),
             }
         }
     })

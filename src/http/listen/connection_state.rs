@@ -44,57 +44,57 @@ pub(super) struct ConnectionState {
     head_started: AtomicBool,
     multiplexed: AtomicBool,
     written: AtomicU64,
-    order: AtomicU8,
+    close_request: AtomicU8,
     waker: AtomicWaker,
     authenticated: AtomicBool,
     unread: AtomicBool,
-    braked: AtomicBool,
-    useful: AtomicBool,
-    useful_at: AtomicU64,
+    paused: AtomicBool,
+    works: AtomicBool,
+    worked_at: AtomicU64,
     active_at: AtomicU64,
     /// The connection's turn, which limits how long it is served at a stretch.
     pub(super) turn: Turn,
 }
 
-/// An order of the listener to a connection.
+/// What the listener asked of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Order {
+pub(super) enum CloseRequest {
     /// Accept further requests.
-    Serve,
+    None,
     /// Close after the open requests.
-    Finish,
+    AfterRequests,
     /// Close immediately.
-    Abort,
+    Immediately,
 }
 
 impl ConnectionState {
     /// Creates the state of a connection that takes turns with others.
     pub(super) fn with_turn(turn: Turn) -> Self {
         let now = milliseconds();
-        Self { turn, useful_at: AtomicU64::new(now), active_at: AtomicU64::new(now), ..Self::default() }
+        Self { turn, worked_at: AtomicU64::new(now), active_at: AtomicU64::new(now), ..Self::default() }
     }
 
-    /// Gives the connection an order. A weaker order does not replace a stronger one.
-    pub(super) fn command(&self, order: Order) {
-        self.order.fetch_max(order as u8, Relaxed);
+    /// Asks the connection to close. A weaker request does not replace a stronger one.
+    pub(super) fn request_close(&self, request: CloseRequest) {
+        self.close_request.fetch_max(request as u8, Relaxed);
         self.waker.wake();
     }
 
-    pub(super) fn order(&self) -> Order {
-        match self.order.load(Relaxed) {
-            0 => Order::Serve,
-            1 => Order::Finish,
-            _ => Order::Abort,
+    pub(super) fn close_request(&self) -> CloseRequest {
+        match self.close_request.load(Relaxed) {
+            0 => CloseRequest::None,
+            1 => CloseRequest::AfterRequests,
+            _ => CloseRequest::Immediately,
         }
     }
 
-    /// Ready when the listener has ordered the connection to close.
-    pub(super) fn poll_ordered(&self, cx: &Context<'_>) -> Poll<Order> {
+    /// Ready when the listener has asked the connection to close.
+    pub(super) fn poll_close_request(&self, cx: &Context<'_>) -> Poll<CloseRequest> {
         self.waker.register(cx.waker());
-        match self.order() {
-            Order::Serve => Poll::Pending,
-            order => Poll::Ready(order),
+        match self.close_request() {
+            CloseRequest::None => Poll::Pending,
+            request => Poll::Ready(request),
         }
     }
 
@@ -113,7 +113,7 @@ impl ConnectionState {
         self.requests.load(Relaxed)
     }
 
-    /// Records that a request on it was authenticated.
+    /// Records that a request on the connection was authenticated.
     pub(super) fn mark_authenticated(&self) {
         self.authenticated.store(true, Relaxed);
     }
@@ -122,25 +122,25 @@ impl ConnectionState {
         self.authenticated.load(Relaxed)
     }
 
-    /// The share of the memory budget that it uses.
+    /// As what kind of client it counts in the memory budget.
     pub(super) fn holder(&self) -> Holder {
         if self.is_authenticated() { Holder::Authenticated } else { Holder::Anonymous }
     }
 
-    /// Records that a request on it was part of a client's work, not a probe.
-    pub(super) fn mark_useful(&self) {
-        self.useful.store(true, Relaxed);
+    /// Records that a request on the connection was part of a client's work, unlike a health check.
+    pub(super) fn mark_work(&self) {
+        self.works.store(true, Relaxed);
     }
 
-    /// The end of the last useful request, or the start of the connection.
-    pub(super) fn useful_at(&self) -> u64 {
-        self.useful_at.load(Relaxed)
+    /// The end of the last request that was work, or the start of the connection.
+    pub(super) fn worked_at(&self) -> u64 {
+        self.worked_at.load(Relaxed)
     }
 
-    /// Whether it can be closed at `now` without loss: it has no open request, and none is likely to be on
+    /// Whether the connection can be closed at `now` without loss: it has no open request, and none is likely to be on
     /// its way.
     pub(super) fn can_be_closed(&self, now: u64) -> bool {
-        if self.requests() > 0 || self.order() != Order::Serve {
+        if self.requests() > 0 || self.close_request() != CloseRequest::None {
             return false;
         }
         let idle = now.saturating_sub(self.active_at.load(Relaxed));
@@ -149,7 +149,7 @@ impl ConnectionState {
         u128::from(idle) >= quiet.as_millis()
     }
 
-    /// Records whether a request's body has an unread rest.
+    /// Records whether part of a request's body is still unread.
     pub(super) fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Relaxed);
     }
@@ -160,11 +160,11 @@ impl ConnectionState {
     }
 
     /// Records whether reading is paused because memory is short.
-    pub(super) fn set_braked(&self, braked: bool) {
-        self.braked.store(braked, Relaxed);
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Relaxed);
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Whether the connection speaks HTTP/2.
     pub(super) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Relaxed)
     }
@@ -180,8 +180,8 @@ impl ConnectionState {
     pub(super) fn finish_request(&self) {
         let now = milliseconds();
         self.active_at.store(now, Relaxed);
-        if self.useful.swap(false, Relaxed) {
-            self.useful_at.store(now, Relaxed);
+        if self.works.swap(false, Relaxed) {
+            self.worked_at.store(now, Relaxed);
         }
         self.served.fetch_add(1, Relaxed);
         self.requests.fetch_sub(1, Relaxed);
@@ -199,8 +199,8 @@ impl ConnectionState {
 
     fn phase(&self) -> Phase {
         let served = self.served.load(Relaxed);
-        if self.requests() == 0 && self.braked.load(Relaxed) {
-            Phase::Braked
+        if self.requests() == 0 && self.paused.load(Relaxed) {
+            Phase::Paused
         } else if self.sending.load(Relaxed) > 0 {
             Phase::Sending { written: self.written.load(Relaxed) }
         } else if self.requests.load(Relaxed) > 0 {
@@ -221,7 +221,7 @@ enum Phase {
     /// A request is being handled or its body received, which has a deadline of its own.
     Working,
     /// Waits for memory before the next request is read.
-    Braked,
+    Paused,
     /// Sends a response.
     Sending { written: u64 },
     /// Waits for the next request.
@@ -277,9 +277,9 @@ impl IdleTimeout {
         cx: &mut Context<'_>,
         state: &ConnectionState,
         mut scarcity: impl FnMut(Instant) -> Scarcity,
-    ) -> Poll<Order> {
-        if let Poll::Ready(order) = state.poll_ordered(cx)
-            && (order == Order::Abort || !self.finishing)
+    ) -> Poll<CloseRequest> {
+        if let Poll::Ready(order) = state.poll_close_request(cx)
+            && (order == CloseRequest::Immediately || !self.finishing)
         {
             self.finishing = true;
             return Poll::Ready(order);
@@ -293,7 +293,7 @@ impl IdleTimeout {
         Poll::Pending
     }
 
-    fn check(&mut self, phase: Phase, now: Instant, scarcity: Scarcity) -> Option<Order> {
+    fn check(&mut self, phase: Phase, now: Instant, scarcity: Scarcity) -> Option<CloseRequest> {
         if phase != self.phase {
             self.phase = phase;
             self.since = now;
@@ -301,15 +301,17 @@ impl IdleTimeout {
         }
         let (limit, order) = match phase {
             Phase::Working => return None,
-            Phase::Head { .. } => (self.head, Order::Abort),
-            Phase::Braked => (MAX_WAIT, Order::Abort),
-            Phase::Sending { .. } if scarcity.is_any() => (self.write, Order::Abort),
-            Phase::Sending { .. } => (self.write.max(MAX_STALL), Order::Abort),
+            Phase::Head { .. } => (self.head, CloseRequest::Immediately),
+            Phase::Paused => (MAX_WAIT, CloseRequest::Immediately),
+            Phase::Sending { .. } if scarcity.is_any() => (self.write, CloseRequest::Immediately),
+            Phase::Sending { .. } => (self.write.max(MAX_STALL), CloseRequest::Immediately),
             // The connection has finished its requests and only waits for the client to close.
-            Phase::Idle { .. } if self.finishing => (self.head, Order::Abort),
+            Phase::Idle { .. } if self.finishing => (self.head, CloseRequest::Immediately),
             // If connections or memory are scarce, idle connections close sooner.
-            Phase::Idle { .. } if scarcity.is_any() => (self.idle.min(self.head), Order::Finish),
-            Phase::Idle { .. } => (self.idle, Order::Finish),
+            Phase::Idle { .. } if scarcity.is_any() => {
+                (self.idle.min(self.head), CloseRequest::AfterRequests)
+            }
+            Phase::Idle { .. } => (self.idle, CloseRequest::AfterRequests),
         };
         (now.duration_since(self.since) >= limit).then_some(order)
     }
@@ -331,7 +333,7 @@ mod tests {
     const SCARCE: Scarcity = Scarcity { connections: false, memory: true };
 
     /// The order of the timeout after the connection was in this state for `seconds`.
-    fn after(idle_timeout: &mut IdleTimeout, state: &ConnectionState, seconds: u64) -> Option<Order> {
+    fn after(idle_timeout: &mut IdleTimeout, state: &ConnectionState, seconds: u64) -> Option<CloseRequest> {
         after_in(idle_timeout, state, seconds, Scarcity::default())
     }
 
@@ -340,7 +342,7 @@ mod tests {
         state: &ConnectionState,
         seconds: u64,
         scarcity: Scarcity,
-    ) -> Option<Order> {
+    ) -> Option<CloseRequest> {
         let start = idle_timeout.since;
         let first = idle_timeout.check(state.phase(), start, scarcity);
         first.or_else(|| idle_timeout.check(state.phase(), start + Duration::from_secs(seconds), scarcity))
@@ -351,7 +353,7 @@ mod tests {
         let mut idle_timeout = new_timeout();
         let state = ConnectionState::default();
         assert_eq!(after(&mut idle_timeout, &state, 14), None);
-        assert_eq!(after(&mut idle_timeout, &state, 15), Some(Order::Abort));
+        assert_eq!(after(&mut idle_timeout, &state, 15), Some(CloseRequest::Immediately));
     }
 
     #[tokio::test]
@@ -361,9 +363,9 @@ mod tests {
         state.start_request();
         state.finish_request();
         assert_eq!(after(&mut idle_timeout, &state, 119), None);
-        assert_eq!(after(&mut idle_timeout, &state, 120), Some(Order::Finish));
+        assert_eq!(after(&mut idle_timeout, &state, 120), Some(CloseRequest::AfterRequests));
         state.record_read();
-        assert_eq!(after(&mut idle_timeout, &state, 15), Some(Order::Abort));
+        assert_eq!(after(&mut idle_timeout, &state, 15), Some(CloseRequest::Immediately));
         state.set_multiplexed();
         assert_eq!(after(&mut idle_timeout, &state, 15), None);
     }
@@ -379,8 +381,8 @@ mod tests {
         state.record_write(1);
         assert_eq!(after_in(&mut idle_timeout, &state, 59, SCARCE), None);
         assert_eq!(after(&mut idle_timeout, &state, 3599), None);
-        assert_eq!(after(&mut idle_timeout, &state, 3600), Some(Order::Abort));
-        assert_eq!(after_in(&mut idle_timeout, &state, 60, SCARCE), Some(Order::Abort));
+        assert_eq!(after(&mut idle_timeout, &state, 3600), Some(CloseRequest::Immediately));
+        assert_eq!(after_in(&mut idle_timeout, &state, 60, SCARCE), Some(CloseRequest::Immediately));
     }
 
     #[tokio::test]
@@ -390,6 +392,6 @@ mod tests {
         state.start_request();
         state.finish_request();
         idle_timeout.finishing = true;
-        assert_eq!(after(&mut idle_timeout, &state, 15), Some(Order::Abort));
+        assert_eq!(after(&mut idle_timeout, &state, 15), Some(CloseRequest::Immediately));
     }
 }

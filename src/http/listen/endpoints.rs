@@ -60,8 +60,8 @@ impl RequestContext<'_> {
     }
 
     /// Records that the request is part of a client's work, a reason to keep the connection; a probe is not.
-    pub fn mark_useful(&self) {
-        self.open.state().mark_useful();
+    pub fn mark_work(&self) {
+        self.open.state().mark_work();
     }
 }
 
@@ -101,7 +101,7 @@ impl Handler for axum::Router {
         mut request: Request<Inbound>,
         context: RequestContext<'_>,
     ) -> Response<Self::Body> {
-        context.mark_useful();
+        context.mark_work();
         request.extensions_mut().insert(context.peer);
         match tower::ServiceExt::oneshot(self.clone(), request).await {
             Ok(response) => response,

@@ -120,7 +120,7 @@ impl<S: Socket> MeteredIo<S> {
         let starts_request = self.state.requests() == 0;
         if starts_request {
             let released = self.brake.poll_released(cx);
-            self.state.set_braked(released.is_pending());
+            self.state.set_paused(released.is_pending());
             ready!(released);
         }
         let may_be_body = self.state.is_multiplexed() || !starts_request;

@@ -37,7 +37,7 @@ pub use sendfile::Socket;
 pub use settings::ListenSettings;
 pub use tls::{Leaf, Tls, TlsError, TlsFiles};
 
-use connection_state::Order;
+use connection_state::CloseRequest;
 use open::Shared;
 use repoll::RepollOnSelfWake;
 use waiting::Waiting;
@@ -68,9 +68,9 @@ pub async fn serve<L: Listener, A: Handler>(
     }
     drop(listener);
     tasks.close();
-    shared.command(Order::Finish);
+    shared.close_connections(CloseRequest::AfterRequests);
     if tokio::time::timeout(drain_timeout, tasks.wait()).await.is_err() {
-        shared.command(Order::Abort);
+        shared.close_connections(CloseRequest::Immediately);
         tasks.wait().await;
     }
 }

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::clients::{Client, ClientAccount, Clients};
-use super::connection_state::{ConnectionState, Order, milliseconds};
+use super::connection_state::{CloseRequest, ConnectionState, milliseconds};
 use super::linger::Lingering;
 use super::peer::Peer;
 use super::settings::ListenSettings;
 use super::turn::Turn;
-use crate::fair::network;
+use crate::fair::client_network;
 use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
 
 /// The maximum number of connections per MiB of the memory budget: together they take a quarter of it.
@@ -75,7 +75,7 @@ impl OpenConnections {
         let now = milliseconds();
         let idle = self.connections.values().filter(|connection| connection.state.can_be_closed(now));
         let ranked = idle.filter_map(|connection| Some((rank(connection)?, &connection.state)));
-        ranked.min_by_key(|(rank, state)| (*rank, state.useful_at())).map(|(_, state)| state)
+        ranked.min_by_key(|(rank, state)| (*rank, state.worked_at())).map(|(_, state)| state)
     }
 }
 
@@ -192,7 +192,7 @@ impl Shared {
             _ => Some(2),
         });
         if let Some(state) = victim {
-            state.command(Order::Finish);
+            state.request_close(CloseRequest::AfterRequests);
         }
     }
 
@@ -262,16 +262,16 @@ impl Shared {
         guard.account.memory() > share
     }
 
-    /// Sends an order to every connection.
-    pub(super) fn command(&self, order: Order) {
-        self.open.lock().connections.values().for_each(|connection| connection.state.command(order));
+    /// Asks every connection to close.
+    pub(super) fn close_connections(&self, request: CloseRequest) {
+        self.open.lock().connections.values().for_each(|connection| connection.state.request_close(request));
     }
 
     /// The address that identifies the client of a connection; `None` if it stands for many clients.
     fn address(&self, peer: Peer) -> Option<IpAddr> {
         let address = peer.address()?;
         let stands_for_many = self.settings.shared_networks.iter().any(|network| network.contains(&address));
-        (!stands_for_many).then(|| network(address))
+        (!stands_for_many).then(|| client_network(address))
     }
 }
 
@@ -399,17 +399,19 @@ mod tests {
         greedy[0].state.start_request();
         std::thread::sleep(Duration::from_millis(20));
         greedy[1].state.start_request();
-        greedy[1].state.mark_useful();
+        greedy[1].state.mark_work();
         greedy[1].state.finish_request();
         shared.close_least_useful(peer(4));
-        let is_closed = |guard: &&ConnectionGuard| guard.state.order() == Order::Finish;
+        let is_closed = |guard: &&ConnectionGuard| guard.state.close_request() == CloseRequest::AfterRequests;
         assert_eq!(greedy.iter().filter(is_closed).count(), 0, "their next request may be on its way");
         std::thread::sleep(Duration::from_millis(600));
         assert!(shared.admit(peer(4)).is_none());
         shared.close_least_useful(peer(4));
-        let closed = greedy.iter().position(|guard| guard.state.order() == Order::Finish);
+        let closed =
+            greedy.iter().position(|guard| guard.state.close_request() == CloseRequest::AfterRequests);
         assert!(closed.is_some_and(|at| at > 1), "{closed:?}");
-        let closed = greedy.iter().filter(|guard| guard.state.order() == Order::Finish).count();
+        let closed =
+            greedy.iter().filter(|guard| guard.state.close_request() == CloseRequest::AfterRequests).count();
         assert_eq!(closed, 1);
     }
 
@@ -429,12 +431,15 @@ mod tests {
         assert!(standing.is_user && !standing.has_share);
         std::thread::sleep(Duration::from_millis(600));
         shared.close_least_useful(peer(99));
-        let closed = anonymous.iter().filter(|guard| guard.state.order() == Order::Finish).count();
+        let closed = anonymous
+            .iter()
+            .filter(|guard| guard.state.close_request() == CloseRequest::AfterRequests)
+            .count();
         assert_eq!(closed, 1);
         shared.set_crowded(true);
         assert!(shared.should_close(&anonymous[0]) && !shared.should_close(&users[0]));
         shared.close_least_useful(peer(50));
-        assert!(users.iter().all(|guard| guard.state.order() == Order::Serve));
+        assert!(users.iter().all(|guard| guard.state.close_request() == CloseRequest::None));
     }
 
     #[test]

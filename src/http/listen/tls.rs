@@ -201,18 +201,18 @@ fn reason(error: pem::Error) -> BoxError {
 pub struct Tls {
     files: TlsFiles,
     current: RwLock<Loaded>,
-    seen: Mutex<Seen>,
+    seen: Mutex<FileStates>,
     /// The challenges of a certificate authority, if the files come from one.
     challenges: Option<Arc<Challenges>>,
 }
 
 /// The observed states of the files.
 #[derive(Debug)]
-struct Seen {
+struct FileStates {
     /// The states when they were loaded last.
-    read: Vec<FileState>,
+    loaded: Vec<FileState>,
     /// The states at the last check.
-    last: Vec<FileState>,
+    checked: Vec<FileState>,
 }
 
 impl Tls {
@@ -226,12 +226,12 @@ impl Tls {
         Ok(Self::new(files, states, loaded, None))
     }
 
-    /// The same for files that come from a certificate authority and may still be missing or invalid. Until
-    /// they are valid, only handshakes of its challenges succeed.
+    /// Loads files that the ACME client writes and that may still be missing or invalid. Until they are valid, only
+    /// handshakes of ACME challenges succeed.
     ///
     /// # Errors
-    /// Fails if the file of the client authorities cannot be used.
-    pub fn await_files(files: TlsFiles, challenges: Arc<Challenges>) -> Result<Self, TlsError> {
+    /// Fails if the file of client certificate authorities cannot be used.
+    pub fn open_or_pending(files: TlsFiles, challenges: Arc<Challenges>) -> Result<Self, TlsError> {
         let states = files.states();
         let loaded = match files.load() {
             Err(TlsError::File { .. } | TlsError::Unusable(_)) => files.load_without_certificate()?,
@@ -246,7 +246,7 @@ impl Tls {
         loaded: Loaded,
         challenges: Option<Arc<Challenges>>,
     ) -> Self {
-        let seen = Mutex::new(Seen { read: states.clone(), last: states });
+        let seen = Mutex::new(FileStates { loaded: states.clone(), checked: states });
         Self { files, current: RwLock::new(loaded), seen, challenges }
     }
 
@@ -277,11 +277,11 @@ impl Tls {
     fn check_files(&self) {
         let now = self.files.states();
         let mut seen = self.seen.lock();
-        if now != seen.read && now == seen.last {
-            seen.read.clone_from(&now);
+        if now != seen.loaded && now == seen.checked {
+            seen.loaded.clone_from(&now);
             self.reload();
         }
-        seen.last = now;
+        seen.checked = now;
     }
 
     fn reload(&self) {
@@ -299,7 +299,8 @@ impl Tls {
     }
 }
 
-/// Performs the handshake. Returns `None` if it was only a challenge of a certificate authority.
+/// Performs the handshake. Returns `None` if the connection was only an ACME challenge
+/// (TLS-ALPN-01), which is answered and closed.
 pub(super) async fn accept<S: Socket>(tls: &Tls, io: S) -> io::Result<Option<TlsStream<S>>> {
     let Some(challenges) = tls.challenges.as_deref().filter(|challenges| !challenges.is_idle()) else {
         return TlsAcceptor::from(tls.current()).accept(io).await.map(Some);

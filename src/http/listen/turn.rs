@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// The maximum time until each connection has had its turn.
-const MAX_ROUND: Duration = Duration::from_millis(10);
+/// The intended time until each connection has had its turn; longer if `MIN_TURN` makes the turns longer.
+const TARGET_ROUND: Duration = Duration::from_millis(10);
 
 /// The shortest turn: about one request.
 const MIN_TURN: Duration = Duration::from_micros(50);
@@ -17,7 +17,7 @@ const MIN_TURN: Duration = Duration::from_micros(50);
 /// The longest turn.
 const MAX_TURN: Duration = Duration::from_millis(2);
 
-/// The number of checks before a turn among few connections reads the clock: as many as one request makes.
+/// With few connections a turn reads the clock only after this many checks, about one request: a short turn never does.
 const UNTIMED_CHECKS: u32 = 3;
 
 /// The origin of `nanoseconds`.
@@ -95,7 +95,7 @@ impl Turn {
 /// The length of a turn among `connections`.
 fn length(connections: usize) -> Duration {
     let connections = u32::try_from(connections.max(1)).unwrap_or(u32::MAX);
-    (MAX_ROUND / connections).clamp(MIN_TURN, MAX_TURN)
+    (TARGET_ROUND / connections).clamp(MIN_TURN, MAX_TURN)
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ mod tests {
             at: Timestamp(0),
             step,
         };
-        let kept = (0..kept).map(|_| row(Decision::Keep { by: vec![KeepReason::Unnamed] }, None));
+        let kept = (0..kept).map(|_| row(Decision::Keep { by: vec![KeepReason::NoRule] }, None));
         let going = used_at.iter().enumerate().map(|(order, used_at)| {
             let used_at = Timestamp(*used_at);
             let expiry = Expiry {

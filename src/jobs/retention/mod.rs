@@ -26,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::metadata::{EvaluationRecord, RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
 use crate::registry::{ClockState, Registry, ServiceError};
-use crate::retention::Compiled;
+use crate::retention::CompiledPolicies;
 use crate::traces;
 
 use collect::{Collected, PLAN_SHARE, TooLarge};
@@ -291,7 +291,7 @@ impl Retention {
     /// Evaluates a repository. Returns `None` if no rule could affect it.
     async fn evaluate(
         &self,
-        policies: &Arc<Compiled>,
+        policies: &Arc<CompiledPolicies>,
         repo: &RepoName,
         now: Timestamp,
         pressure: bool,

@@ -9,7 +9,9 @@ use crate::clock::Timestamp;
 use crate::memory::Reservation;
 use crate::metadata::Pin;
 use crate::oci::{Digest, RepoName, Tag};
-use crate::retention::{Cause, Compiled, Decision, Expiry, KeepReason, RepoSnapshot, StepTarget, evaluate};
+use crate::retention::{
+    Cause, CompiledPolicies, Decision, Expiry, KeepReason, RepoSnapshot, StepTarget, evaluate,
+};
 
 /// What the policies would do at one moment.
 #[derive(Debug)]
@@ -212,7 +214,7 @@ impl RepoRows {
     /// Evaluates the policies for a repository.
     pub(super) fn evaluate(
         snapshot: RepoSnapshot,
-        policies: &Compiled,
+        policies: &CompiledPolicies,
         now: Timestamp,
         pressure: bool,
     ) -> Self {

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::metadata::{EvaluationRecord, Metadata, PolicyRecord};
 use crate::oci::{Algorithm, Hasher, RepoName, Tag};
 use crate::registry::{Registry, ServiceError, TagGuard};
-use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
+use crate::retention::{CompiledPolicies, Policies, Policy, PolicyError, Warning};
 
 /// Where a policy comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct InForce {
     /// Why nothing may expire: a recorded policy cannot be read or has a mistake, so what it would
     /// keep is unknown.
     pub broken: Option<String>,
-    pub(super) compiled: Arc<Compiled>,
+    pub(super) compiled: Arc<CompiledPolicies>,
     /// A hash that identifies this set of policies.
     pub(super) fingerprint: String,
 }
@@ -66,9 +66,9 @@ impl InForce {
 /// What would be in force if a policy were set.
 pub(super) struct Proposed {
     /// The policy alone, compiled.
-    pub(super) alone: Compiled,
+    pub(super) alone: CompiledPolicies,
     /// All policies, including this one.
-    pub(super) combined: Arc<Compiled>,
+    pub(super) combined: Arc<CompiledPolicies>,
     /// Warnings about the policy.
     pub(super) warnings: Vec<Warning>,
 }

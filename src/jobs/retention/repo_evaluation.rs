@@ -9,7 +9,7 @@ use crate::memory::{Holder, Purpose};
 use crate::metadata::{LoadedSnapshot, MAX_SNAPSHOT_DETAILS, RepositoryEntry, SnapshotQuery};
 use crate::oci::{ImageDetails, RepoName};
 use crate::registry::{Access, Registry, ServiceError};
-use crate::retention::{Compiled, ManifestFacts, Needs, RepoSnapshot};
+use crate::retention::{CompiledPolicies, ManifestFacts, Needs, RepoSnapshot};
 
 /// The memory a tag and a manifest take during an evaluation: in the snapshot, the graph and the decisions.
 const TAG_BYTES: u64 = 600;
@@ -21,7 +21,7 @@ const DETAIL_BYTES: u64 = 128;
 /// The evaluation of one repository.
 pub(super) struct RepoEvaluation {
     pub(super) registry: Arc<Registry>,
-    pub(super) policies: Arc<Compiled>,
+    pub(super) policies: Arc<CompiledPolicies>,
     pub(super) repo: RepoName,
     pub(super) now: Timestamp,
     pub(super) pressure: bool,

@@ -45,7 +45,7 @@ mod tests {
 
     fn plan(rows: usize) -> Arc<PlanReport> {
         let digest = Hasher::digest(Algorithm::Sha256, b"a");
-        let decision = Decision::Keep { by: vec![KeepReason::Unnamed] };
+        let decision = Decision::Keep { by: vec![KeepReason::NoRule] };
         let row = Row { tag: None, digest, decision, at: Timestamp(0), step: None };
         let repo = RepoRows::new("app".parse().expect("a name"), vec![row; rows], Vec::new());
         Arc::new(PlanReport::new(&InForce::default(), Timestamp(0), false, vec![repo]))

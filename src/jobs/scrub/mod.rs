@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use self::pace::{Allowance, Work, pace};
+use self::pace::{TokenBucket, Work, pace};
 use self::pass::{Halt, ITEM_COST, Pass, ScrubbedStore, StepResult};
 use self::position::SavedPosition;
 use super::Job;
@@ -70,7 +70,7 @@ pub struct Scrub {
 /// The background pass.
 struct Current {
     pass: Pass,
-    allowance: Allowance,
+    allowance: TokenBucket,
     /// The allowed bytes per second, as last computed.
     pace: f64,
     pace_updated_at: Option<Duration>,
@@ -113,7 +113,7 @@ impl Scrub {
         let total = self.store.registry.metadata().totals().await?.blob_bytes;
         let mut counter = Counter::new(progress, "reading blobs", Unit::Bytes, Some(total));
         let mut pass = Pass::start(clock.now(), suspects);
-        let mut allowance = Allowance::new(clock.elapsed(), CHUNK_BYTES);
+        let mut allowance = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
         loop {
             if let Some(rate) = rate {
                 tokio::time::sleep(allowance.wait(clock.elapsed(), rate as f64)).await;
@@ -182,7 +182,7 @@ impl Scrub {
             }
             None => Pass::start(clock.now(), std::collections::VecDeque::new()),
         };
-        let allowance = Allowance::new(clock.elapsed(), CHUNK_BYTES);
+        let allowance = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
         let saved_work = pass.done;
         Ok(Current { pass, allowance, pace: 0.0, pace_updated_at: None, saved_work })
     }

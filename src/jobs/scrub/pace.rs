@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The allowance that can be saved up while nothing is read, in seconds of reading, unless one chunk is more.
+/// The capacity of the bucket, in seconds at the current pace; at least one chunk.
 const BURST_SECONDS: f64 = 1.2;
 
 /// The remaining work of a pass is spread over at least this time, so that it is not rushed at the end of the period.
@@ -17,10 +17,10 @@ pub(super) struct Work {
     pub(super) done: u64,
 }
 
-/// Computes the work per second with which a pass that started `since` ago ends with its `period`. The work is spread
+/// Computes the work per second that a pass needs to end with its `period`, `elapsed` after its start. The work is spread
 /// evenly; it goes faster after lost time or if the store grew, but never faster than `rate`.
-pub(super) fn pace(work: Work, since: Duration, period: Duration, rate: u64) -> f64 {
-    let left = period.saturating_sub(since).max(MIN_REMAINING.min(period));
+pub(super) fn pace(work: Work, elapsed: Duration, period: Duration, rate: u64) -> f64 {
+    let left = period.saturating_sub(elapsed).max(MIN_REMAINING.min(period));
     let even = work.total as f64 / period.as_secs_f64();
     let due = work.total.saturating_sub(work.done) as f64 / left.as_secs_f64();
     even.max(due).min(rate as f64)
@@ -28,22 +28,22 @@ pub(super) fn pace(work: Work, since: Duration, period: Duration, rate: u64) -> 
 
 /// A token bucket that may go into debt: a chunk is read in one go and paid for afterwards.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct TokenBucket {
     balance: f64,
     chunk: f64,
-    at: Duration,
+    refilled_at: Duration,
 }
 
-impl Allowance {
+impl TokenBucket {
     /// Creates an empty bucket for reads of up to `chunk` bytes.
     pub(super) fn new(now: Duration, chunk: u64) -> Self {
-        Self { balance: 0.0, chunk: chunk as f64, at: now }
+        Self { balance: 0.0, chunk: chunk as f64, refilled_at: now }
     }
 
     /// Refills the bucket as of `now`, and returns the wait until the next read is allowed.
     pub(super) fn wait(&mut self, now: Duration, pace: f64) -> Duration {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.at = now;
+        let passed = now.saturating_sub(self.refilled_at).as_secs_f64();
+        self.refilled_at = now;
         self.balance = (self.balance + passed * pace).min((pace * BURST_SECONDS).max(self.chunk));
         if self.balance >= 0.0 {
             return Duration::ZERO;
@@ -63,8 +63,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    fn at(done: u64, since: Duration) -> f64 {
-        pace(Work { total: 1_000_000_000, done }, since, 10 * DAY, 1_000_000)
+    fn at(done: u64, elapsed: Duration) -> f64 {
+        pace(Work { total: 1_000_000_000, done }, elapsed, 10 * DAY, 1_000_000)
     }
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn waits_until_spent_work_is_paid_for() {
         let second = Duration::from_secs(1);
-        let mut allowance = Allowance::new(Duration::ZERO, 50);
+        let mut allowance = TokenBucket::new(Duration::ZERO, 50);
         assert_eq!(allowance.wait(Duration::ZERO, 100.0), Duration::ZERO);
         allowance.spend(500);
         assert_eq!(allowance.wait(Duration::ZERO, 100.0), 5 * second);

@@ -1,7 +1,8 @@
 //! Finds orphans: stored content that no record refers to.
 //!
 //! A blob's key moves from an upload's intent to a blob record, then to the list of blobs pending deletion,
-//! and then disappears. Each move is recorded before the content follows. So the check lists the content
+//! and then disappears. The record always changes first: the intent is recorded before the
+//! bytes are stored, and the pending deletion before they are removed. So the check lists the content
 //! first, and then looks for each key in these three places, in this order. A key that it does not find
 //! belongs to an orphan, or to a blob that was deleted meanwhile. A second look at the content distinguishes
 //! the two. A key is never reused, so removing an orphan is safe.
@@ -116,6 +117,7 @@ async fn unreferenced(
 }
 
 async fn open_uploads(metadata: &Metadata) -> Result<HashSet<UploadId>, ServiceError> {
+    // Every upload is idle since before the end of time.
     let all = metadata.idle_uploads(Timestamp(i64::MAX), NO_LIMIT).await?;
     Ok(all.into_iter().collect())
 }

@@ -170,7 +170,7 @@ pub struct Restored {
     /// The tags removed with it, and the tags that attach other manifests.
     pub tags: Vec<Tag>,
     /// Tags that were not restored because they are in use again.
-    pub taken: Vec<Tag>,
+    pub tags_in_use: Vec<Tag>,
 }
 
 /// The result of restoring a manifest.
@@ -231,7 +231,7 @@ pub struct RepositoryStep {
     /// Whether this was the last step.
     pub finished: bool,
     /// Tags that were not restored because they are in use again.
-    pub taken: Vec<Tag>,
+    pub tags_in_use: Vec<Tag>,
     /// Missing targets of manifests that could not be restored.
     pub missing: Vec<(Digest, EdgeKind)>,
 }

@@ -1,8 +1,8 @@
-//! Keeps the sums: totals of the store, usage of each repository and usage of each quota. Every rule that adds, changes
+//! Keeps the sums: totals of the store, usage of each repository and usage of each quota. Every function that adds, changes
 //! or removes counted rows calls this module in the same transaction, so that the sums are exact at every COMMIT.
 //! `verify.rs` recomputes all of them.
 //!
-//! Rules order the manifests and the history of a repository by the ids of rows. That is the order of their commits,
+//! These functions order the manifests and the history of a repository by the ids of rows. That is the order of their commits,
 //! even with several writers: a transaction that inserts such a row also changes the row of its repository here, and a
 //! database with serializable transactions does not let two of these overlap.
 
@@ -14,7 +14,7 @@ use crate::metadata::{BlobSize, Durability, Metadata, Operation, Result};
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 impl Metadata {
-    /// Records, lazily, the totals for the day of `now`, if they have changed.
+    /// Records the totals for the day of `now`, if they have changed. The write need not be durable at once.
     pub async fn record_day(&self, now: Timestamp) -> Result<()> {
         self.perform(Operation::RecordDay, async {
             let day = now.0.div_euclid(DAY_MILLIS);
@@ -27,14 +27,14 @@ impl Metadata {
     }
 }
 
-/// Counts `by` new uploads.
-pub(in crate::metadata) fn change_uploads(c: &dyn Connection, by: i64) -> sql::Result<()> {
+/// Changes the number of uploads by `by`, which may be negative.
+pub(in crate::metadata) fn adjust_uploads(c: &dyn Connection, by: i64) -> sql::Result<()> {
     c.prepare_cached("UPDATE totals SET uploads = uploads + ?1 WHERE id = 1")?.execute([by]).map(drop)
 }
 
-/// Counts `by` new blobs of this size without links.
-pub(in crate::metadata) fn change_blobs(c: &dyn Connection, size: BlobSize, by: i64) -> sql::Result<()> {
-    change_totals(c, Sums::default().plus(size, by))
+/// Changes the number of blobs by `by` blobs of this size, which have no links.
+pub(in crate::metadata) fn adjust_blobs(c: &dyn Connection, size: BlobSize, by: i64) -> sql::Result<()> {
+    adjust_totals(c, Sums::default().plus(size, by))
 }
 
 /// Counts that the size of a blob changed, in the totals and in the repositories that link it.
@@ -48,18 +48,18 @@ pub(in crate::metadata) fn resize_blob(
         return Ok(());
     }
     let change = Sums::default().plus(after, 1).plus(before, -1);
-    change_totals(c, change)?;
+    adjust_totals(c, change)?;
     let repositories = c
         .prepare_cached("SELECT repo FROM links WHERE digest = ?1")?
         .query_map([target], |row| row.get(0))?
         .collect::<sql::Result<Vec<i64>>>()?;
     let own = if repositories.len() == 1 { change } else { Sums::default() };
-    repositories.into_iter().try_for_each(|repo| change_usage(c, repo, change, own))
+    repositories.into_iter().try_for_each(|repo| adjust_usage(c, repo, change, own))
 }
 
-/// Counts `by` new links of a repository to a blob, one or minus one. A repository has a blob of its own as long as no
-/// other one links it. Returns the blob's number of links.
-pub(in crate::metadata) fn change_links(
+/// Adds (`by` is 1) or removes (-1) a repository's link to a blob. A blob is a repository's own while no other one links
+/// it. Returns the blob's number of links.
+pub(in crate::metadata) fn adjust_links(
     c: &dyn Connection,
     repo: i64,
     target: &[u8],
@@ -72,7 +72,7 @@ pub(in crate::metadata) fn change_links(
         .query_row(params![target, by], |row| Ok((read_size(row)?, row.get::<i64>(2)?)))?;
     let change = Sums::default().plus(size, by);
     let others = if by > 0 { links - by } else { links };
-    change_usage(c, repo, change, if others == 0 { change } else { Sums::default() })?;
+    adjust_usage(c, repo, change, if others == 0 { change } else { Sums::default() })?;
     if others == 1 {
         c.prepare_cached(
             "UPDATE repositories SET own_bytes = own_bytes - ?3, own_allocated = own_allocated - ?4
@@ -83,8 +83,8 @@ pub(in crate::metadata) fn change_links(
     Ok(links)
 }
 
-/// Counts new pending deletions of these sizes, `by` of each.
-pub(in crate::metadata) fn change_pending_deletions(
+/// Changes the number of pending deletions by `by` for each of these sizes.
+pub(in crate::metadata) fn adjust_pending_deletions(
     c: &dyn Connection,
     sizes: impl IntoIterator<Item = BlobSize>,
     by: i64,
@@ -120,7 +120,7 @@ pub(in crate::metadata) fn change_manifests(
         "UPDATE repositories SET manifests = manifests + ?2, manifest_bytes = manifest_bytes + ?3 WHERE id = ?1",
     )?
     .execute([repo, by, bytes])?;
-    change_quotas(c, repo, QuotaGrowth { bytes, ..QuotaGrowth::default() })
+    adjust_quotas(c, repo, QuotaGrowth { bytes, ..QuotaGrowth::default() })
 }
 
 /// Counts `by` manifests that became live.
@@ -131,7 +131,7 @@ pub(in crate::metadata) fn change_live(c: &dyn Connection, repo: i64, by: i64) -
 /// Counts `by` new tags.
 pub(in crate::metadata) fn change_tags(c: &dyn Connection, repo: i64, by: i64) -> sql::Result<()> {
     c.prepare_cached("UPDATE repositories SET tags = tags + ?2 WHERE id = ?1")?.execute([repo, by])?;
-    change_quotas(c, repo, QuotaGrowth { tags: by, ..QuotaGrowth::default() })
+    adjust_quotas(c, repo, QuotaGrowth { tags: by, ..QuotaGrowth::default() })
 }
 
 /// Counts `by` new rows of history. Returns how many rows the repository has.
@@ -166,7 +166,7 @@ pub(in crate::metadata) fn change_repositories(c: &dyn Connection, repo: i64, by
                 repositories: by,
             })
         })?;
-    change_quotas(c, repo, growth)
+    adjust_quotas(c, repo, growth)
 }
 
 /// Changes of a number of blobs and of the sums of their sizes.
@@ -188,7 +188,7 @@ impl Sums {
     }
 }
 
-fn change_totals(c: &dyn Connection, change: Sums) -> sql::Result<()> {
+fn adjust_totals(c: &dyn Connection, change: Sums) -> sql::Result<()> {
     c.prepare_cached(
         "UPDATE totals SET blobs = blobs + ?1, bytes = bytes + ?2, allocated = allocated + ?3 WHERE id = 1",
     )?
@@ -196,15 +196,15 @@ fn change_totals(c: &dyn Connection, change: Sums) -> sql::Result<()> {
     .map(drop)
 }
 
-/// Changes what a repository uses: `all` of its blobs, and those of its `own`.
-fn change_usage(c: &dyn Connection, repo: i64, all: Sums, own: Sums) -> sql::Result<()> {
+/// Changes the usage of a repository: `all` for all of its blobs, `own` for those that no other repository links.
+fn adjust_usage(c: &dyn Connection, repo: i64, all: Sums, own: Sums) -> sql::Result<()> {
     c.prepare_cached(
         "UPDATE repositories SET blobs = blobs + ?2, bytes = bytes + ?3, allocated = allocated + ?4,
                                  own_bytes = own_bytes + ?5, own_allocated = own_allocated + ?6
          WHERE id = ?1",
     )?
     .execute([repo, all.count, all.bytes, all.allocated, own.bytes, own.allocated])?;
-    change_quotas(c, repo, QuotaGrowth { bytes: all.bytes, ..QuotaGrowth::default() })
+    adjust_quotas(c, repo, QuotaGrowth { bytes: all.bytes, ..QuotaGrowth::default() })
 }
 
 /// Changes of what a quota limits.
@@ -216,7 +216,7 @@ struct QuotaGrowth {
 }
 
 /// Changes the usage of the quotas that apply to a repository.
-fn change_quotas(c: &dyn Connection, repo: i64, growth: QuotaGrowth) -> sql::Result<()> {
+fn adjust_quotas(c: &dyn Connection, repo: i64, growth: QuotaGrowth) -> sql::Result<()> {
     c.prepare_cached(
         "UPDATE quotas SET used_bytes = used_bytes + ?2, used_tags = used_tags + ?3,
                            used_repositories = used_repositories + ?4

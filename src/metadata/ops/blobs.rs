@@ -202,7 +202,7 @@ pub(in crate::metadata) fn link(
     if renewed == 0 {
         c.prepare_cached("INSERT INTO links (repo, digest, leased_at) VALUES (?1, ?2, ?3)")?
             .execute(params![repo, target, now])?;
-        accounting::change_links(c, repo, target, 1)?;
+        accounting::adjust_links(c, repo, target, 1)?;
     }
     liveness::queue(c, Review::Link, repo, target, now)
 }
@@ -224,7 +224,7 @@ pub(in crate::metadata) fn doom_selected(
     values: impl Params,
 ) -> sql::Result<Option<BlobSize>> {
     let doomed = c.prepare_cached(insert)?.query_row(values, accounting::read_size).optional()?;
-    accounting::change_pending_deletions(c, doomed, 1)?;
+    accounting::adjust_pending_deletions(c, doomed, 1)?;
     Ok(doomed)
 }
 

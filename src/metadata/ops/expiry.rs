@@ -75,7 +75,7 @@ fn lease_rules(now: Timestamp, lease: Duration) -> CollectionRules {
     CollectionRules { now, lease, trash: Duration::ZERO, untagged: None, leases_recorded_since: None }
 }
 
-/// Whether something holds the manifest that a tag is attached to: it should have been removed first, and was not.
+/// Whether the manifest that a tag is attached to, such as a signed image, is still held. If so, the tag stays.
 fn is_attached(c: &dyn Connection, repo: i64, subject: Option<&Digest>) -> sql::Result<bool> {
     let Some(subject) = subject.map(digest) else {
         return Ok(false);
@@ -105,7 +105,7 @@ fn expire_manifest(c: &dyn Connection, expiry: &ManifestExpiry) -> sql::Result<E
         PinEffect::Protects => liveness::is_manifest_held,
         PinEffect::Ignored => liveness::is_manifest_held_without_pins,
     };
-    // Until it lost its last holder clients could find it by a tag, and got no lease then.
+    // Until then clients could find the manifest by its tag, which sets no lease. So the lease counts from the later time.
     let promised_at = leased_at.max(alone_at);
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?
@@ -134,33 +134,33 @@ fn remove(
     Ok(ExpiryOutcome::Removed { removed_manifest: true })
 }
 
-/// Whether a manifest, one of its children or an index that lists it was pulled at `since` or later.
+/// Whether a manifest, one of its children or an index that lists it was pulled at `pulled_before` or later.
 fn was_pulled(
     c: &dyn Connection,
     repo: i64,
     id: i64,
     target: &[u8],
-    since: Option<Timestamp>,
+    pulled_before: Option<Timestamp>,
 ) -> sql::Result<bool> {
-    let Some(since) = since else {
+    let Some(pulled_before) = pulled_before else {
         return Ok(false);
     };
     let itself = c
         .prepare_cached("SELECT 1 FROM manifests WHERE id = ?1 AND pulled_at >= ?2")?
-        .exists(params![id, since])?;
+        .exists(params![id, pulled_before])?;
     let child = || {
         c.prepare_cached(
             "SELECT 1 FROM edges e JOIN manifests m ON m.repo = e.repo AND m.digest = e.target
              WHERE e.manifest = ?1 AND e.kind = 1 AND m.pulled_at >= ?2 LIMIT 1",
         )?
-        .exists(params![id, since])
+        .exists(params![id, pulled_before])
     };
     let index = || {
         c.prepare_cached(
             "SELECT 1 FROM edges e JOIN manifests m ON m.id = e.manifest
              WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state = 0 AND m.pulled_at >= ?3 LIMIT 1",
         )?
-        .exists(params![repo, target, since])
+        .exists(params![repo, target, pulled_before])
     };
     Ok(itself || child()? || index()?)
 }

@@ -1,7 +1,7 @@
 //! Stores, reads and deletes manifests, tags and references.
 
 use crate::clock::Timestamp;
-use crate::metadata::image_details::{self, OwnDetails};
+use crate::metadata::image_details::{self, ManifestDetails};
 use crate::metadata::ops::blobs::{read_digest, unhide_required};
 use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::references::{self, TargetSizes};
@@ -338,7 +338,7 @@ fn store_manifest(
     stored: Option<Stored>,
     put: &PutManifest,
 ) -> sql::Result<i64> {
-    let own = OwnDetails::store(c, &put.details)?;
+    let own = ManifestDetails::store(c, &put.details)?;
     let Some(Stored { id, state }) = stored else {
         let id = insert_manifest(c, repo, target, put, &own)?;
         accounting::change_manifests(c, repo, put.content.len().cast_signed() as i64, 1)?;
@@ -370,7 +370,7 @@ fn insert_manifest(
     repo: i64,
     target: &[u8],
     put: &PutManifest,
-    own: &OwnDetails,
+    own: &ManifestDetails,
 ) -> sql::Result<i64> {
     c.prepare_cached(
         "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, content, details,

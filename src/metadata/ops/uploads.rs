@@ -32,7 +32,7 @@ impl Metadata {
                 "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
             )?;
             insert.execute(params![id, repo, algorithm(with), now])?;
-            accounting::change_uploads(c, 1)?;
+            accounting::adjust_uploads(c, 1)?;
             Ok(UploadCreation::Created)
         })
         .await
@@ -221,7 +221,7 @@ fn end_upload(
     let Some((repo, began_at)) = row.optional()? else {
         return Ok(None);
     };
-    accounting::change_uploads(c, -1)?;
+    accounting::adjust_uploads(c, -1)?;
     record_past_upload(c, repo, began_at, end)?;
     Ok(Some(repo))
 }
@@ -328,6 +328,6 @@ fn replace_generation(c: &dyn Connection, target: &[u8], key: &BlobKey, size: Bl
     c.prepare_cached(sql)?.execute(params![target, size.logical, key.generation, size.allocated])?;
     match before {
         Some(before) => accounting::resize_blob(c, target, before, size),
-        None => accounting::change_blobs(c, size, 1),
+        None => accounting::adjust_blobs(c, size, 1),
     }
 }

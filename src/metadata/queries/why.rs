@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::read_digest;
 use crate::metadata::ops::liveness::{self, Review};
 use crate::metadata::ops::repo_id;
-use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
+use crate::metadata::queries::reclaimable::graph::{ManifestRow, ReclaimableGraph};
 use crate::metadata::queries::reclaimable::summary::next_review;
 use crate::metadata::sql::{
     self, Connection, OptionalExtension, Params, Row, Snapshot, SqlDigest, digest, params,
@@ -80,7 +80,7 @@ fn manifest(
         return Ok(None);
     };
     let mut graph = ReclaimableGraph::new(c);
-    graph.add((found.id, repo, found.digest.clone()), 1);
+    graph.add(ManifestRow { id: found.id, repo, digest: found.digest.clone() }, 1);
     let untagged = options.rules.untagged.map(|untagged| untagged.max(options.rules.lease));
     let waits = [(Review::Manifest, untagged), (Review::Orphan, Some(options.rules.lease))];
     Ok(Some(ManifestWhy {

@@ -3,15 +3,15 @@
 //! The metadata store uses only these types, and only the subset of SQL that SQLite and PostgreSQL 15 share. A database
 //! engine implements [`Connection`], [`RawStatement`], [`RawRows`] and [`RawRow`].
 //!
-//! What the engines write differently, they translate:
+//! Each engine translates what it writes differently:
 //!
 //! - Parameters are written `?1`; PostgreSQL's are `$1`.
 //! - The comment `/* INDEXED BY edges_by_target */` after a table is a hint for SQLite. There are no other comments.
 //! - [`RawStatement::insert`] needs `RETURNING id` on PostgreSQL.
-//! - Flags are the numbers 0 and 1. On PostgreSQL a number may also be an `integer`, a `numeric` (a sum) or a `boolean` (a
-//!   condition), as a parameter and as a result.
+//! - Flags are the numbers 0 and 1. What is a number here may have the type `integer`, `numeric` (sums) or `boolean`
+//!   (conditions) on PostgreSQL, in parameters and in results; the engine converts it.
 //!
-//! `tests/postgres/check.py` prepares every text on PostgreSQL.
+//! `tests/postgres/check.py` prepares every statement of the store on PostgreSQL.
 //!
 //! The names follow those of the crate `rusqlite`.
 

@@ -109,7 +109,7 @@ pub async fn reused_attached_tag_is_not_overwritten(s: &Scene) {
     attach(s, "newer", "a", Signature, 12).await;
     let restored = restore(s, "a", 13).await;
     let signature = tag(&attached_tag_of("a", Signature));
-    assert_eq!((restored.tags, restored.taken), (vec![tag("v1")], vec![signature]));
+    assert_eq!((restored.tags, restored.tags_in_use), (vec![tag("v1")], vec![signature]));
     assert_eq!(points_at(s, &attached_tag_of("a", Signature)).await, Some(digest("newer")));
     assert!(!s.has("app", "signature").await);
 }
@@ -172,6 +172,6 @@ pub async fn attached_manifests_are_restored_from_a_deleted_repository(s: &Scene
     s.store.start_restoration(&app, None, &at(21).into()).await.expect("an answer").expect("started");
     let step = s.store.advance_repository(&app, 100, &at(21).into()).await.expect("an answer");
     let step = step.expect("under way");
-    assert!(step.finished && step.taken.is_empty() && step.missing.is_empty(), "{step:?}");
+    assert!(step.finished && step.tags_in_use.is_empty() && step.missing.is_empty(), "{step:?}");
     assert_eq!(points_at(s, "v2").await, Some(digest("b")));
 }

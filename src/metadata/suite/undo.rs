@@ -10,7 +10,7 @@ async fn restore(s: &Scene, name: &str, hours: i64) -> Restoration {
 fn outcome(manifests: &[&str], tags: &[&str], taken: &[&str]) -> Restoration {
     let tags_of = |names: &[&str]| names.iter().map(|name| tag(name)).collect();
     let manifests = manifests.iter().map(|name| digest(name)).collect();
-    Restoration::Done(Restored { manifests, tags: tags_of(tags), taken: tags_of(taken) })
+    Restoration::Done(Restored { manifests, tags: tags_of(tags), tags_in_use: tags_of(taken) })
 }
 
 async fn list_trash(s: &Scene, of: Option<&str>) -> Vec<RemovedManifest> {

@@ -1,4 +1,5 @@
-//! Reads the fields of a JSON object so that no other reader can see different values.
+//! Reads the fields of a JSON object, and rejects objects that other JSON parsers would read differently: with duplicate
+//! or differently spelled fields.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::InvalidManifest;
 
-/// The maximum length of a message that quotes the client, in characters.
+/// The maximum length of an error message that quotes the client, in characters.
 const MAX_REASON_LEN: usize = 200;
 
 /// The known fields of an object, each at most once.
@@ -25,7 +26,8 @@ impl<'a> Object<'a> {
         known: &'static [&'static str],
     ) -> Result<Self, InvalidManifest> {
         let reader = &mut serde_json::Deserializer::from_str(json);
-        let found = reader.deserialize_map(Known(known)).and_then(|found| reader.end().map(|()| found));
+        let found =
+            reader.deserialize_map(KnownFieldsVisitor(known)).and_then(|found| reader.end().map(|()| found));
         let found = found.map_err(|error| match path {
             "" => InvalidManifest::NotJson(truncate(&error.to_string())),
             path => invalid(path, &error),
@@ -96,9 +98,9 @@ fn truncate(reason: &str) -> String {
 }
 
 /// Finds the known fields in any spelling.
-struct Known(&'static [&'static str]);
+struct KnownFieldsVisitor(&'static [&'static str]);
 
-impl<'de> Visitor<'de> for Known {
+impl<'de> Visitor<'de> for KnownFieldsVisitor {
     type Value = Vec<(&'static str, String, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,7 +125,8 @@ impl<'de> Visitor<'de> for Known {
     }
 }
 
-/// Reads an array element by element, because as a list, a manifest full of numbers takes eight times its size.
+/// Reads an array element by element. Collected into a list, an array of small numbers would take eight times the memory
+/// of its text.
 struct Elements<'r, F> {
     each: F,
     rejected: &'r mut Option<InvalidManifest>,

@@ -41,7 +41,7 @@ fn policies(toml: &str) -> Policies {
     toml::from_str(toml).expect("policies")
 }
 
-fn compiled(toml: &str) -> Compiled {
+fn compiled(toml: &str) -> CompiledPolicies {
     policies(toml).compile().expect("sound").0
 }
 

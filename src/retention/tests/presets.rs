@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn preset(name: &str) -> Compiled {
+fn preset(name: &str) -> CompiledPolicies {
     let (compiled, warnings) = policies(&format!("[[policies]]\npreset = '{name}'")).compile().expect(name);
     assert!(warnings.is_empty(), "{warnings:?}");
     compiled

@@ -170,5 +170,5 @@ fn needs_list_the_details_of_rules_in_force() {
     assert_eq!(calm.annotations.into_iter().collect::<Vec<_>>(), ["keep"]);
     assert!(calm.platforms);
     assert!(compiled.needs(&repo, true).annotations.is_empty());
-    assert_eq!(Compiled::default().needs(&repo, false), Needs::default());
+    assert_eq!(CompiledPolicies::default().needs(&repo, false), Needs::default());
 }

@@ -109,7 +109,7 @@ impl Metadata {
             for generation in generations {
                 removed.extend(delete.query_row([generation], accounting::read_size).optional()?);
             }
-            accounting::change_pending_deletions(c, removed, -1)
+            accounting::adjust_pending_deletions(c, removed, -1)
         })
         .await
     }

@@ -184,12 +184,12 @@ pub(in crate::metadata) fn review_hidden_link(
 fn delete_link(c: &dyn Connection, entry: &Entry) -> sql::Result<()> {
     c.prepare_cached("DELETE FROM links WHERE repo = ?1 AND digest = ?2")?
         .execute(params![entry.repo, entry.digest])?;
-    if accounting::change_links(c, entry.repo, &entry.digest, -1)? > 0 {
+    if accounting::adjust_links(c, entry.repo, &entry.digest, -1)? > 0 {
         return Ok(());
     }
     if let Some(size) = blobs::doom(c, &entry.digest)? {
         c.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&entry.digest])?;
-        accounting::change_blobs(c, size, -1)?;
+        accounting::adjust_blobs(c, size, -1)?;
     }
     image_details::remove_config(c, &entry.digest)
 }

@@ -170,19 +170,19 @@ pub(in crate::metadata) fn advance(
     let why = if work.is_deletion() { "its repository was deleted" } else { "its repository was restored" };
     let reason = work.reason.clone().unwrap_or_else(|| why.into());
     let change = Change { by: work.actor.clone(), reason: Some(reason), ..change.clone() };
-    let mut taken = Vec::new();
+    let mut tags_in_use = Vec::new();
     let mut missing = Vec::new();
     let more = if work.is_deletion() {
         delete_manifests(c, &mut work, limit, &change)?
     } else {
-        restore_manifests(c, &mut work, limit, &change, &mut taken, &mut missing)?
+        restore_manifests(c, &mut work, limit, &change, &mut tags_in_use, &mut missing)?
     };
     if more {
         work.save(c)?;
     } else {
         c.prepare_cached("DELETE FROM repository_work WHERE repo = ?1")?.execute([work.repo])?;
     }
-    Ok(RepositoryStep { work: work.to_record(name), finished: !more, taken, missing })
+    Ok(RepositoryStep { work: work.to_record(name), finished: !more, tags_in_use, missing })
 }
 
 /// A live manifest.
@@ -277,7 +277,7 @@ fn restore_manifests(
     work: &mut Work,
     limit: usize,
     change: &Change,
-    taken: &mut Vec<Tag>,
+    tags_in_use: &mut Vec<Tag>,
     missing: &mut Vec<(Digest, EdgeKind)>,
 ) -> sql::Result<bool> {
     let found = restore::list_removed(c, work.removal, work.at, limit)?;
@@ -291,7 +291,7 @@ fn restore_manifests(
         match quotas::within(c, |c| restore::restore(c, work.repo, manifest, true, change))? {
             Ok(Ok(restored)) => {
                 work.done += restored.manifests.len() as u64;
-                taken.extend(restored.taken);
+                tags_in_use.extend(restored.tags_in_use);
             }
             Ok(Err(targets)) => {
                 work.failed += 1;

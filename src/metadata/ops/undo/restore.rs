@@ -244,8 +244,8 @@ fn restore_tags(
             let kind = Some(ChangeKind::Restore);
             tags::point_tag(c, repo, tag.as_str(), manifest.id, &manifest.digest, kind, change)?;
             restored.tags.push(tag);
-        } else if !restored.taken.contains(&tag) {
-            restored.taken.push(tag);
+        } else if !restored.tags_in_use.contains(&tag) {
+            restored.tags_in_use.push(tag);
         }
     }
     Ok(())
@@ -372,8 +372,8 @@ impl Attached {
     ) -> sql::Result<()> {
         let Self { tag, target } = self;
         if let Some(found) = tags::find(c, repo, tag.as_str())? {
-            if found.digest != target && !restored.taken.contains(&tag) {
-                restored.taken.push(tag);
+            if found.digest != target && !restored.tags_in_use.contains(&tag) {
+                restored.tags_in_use.push(tag);
             }
             return Ok(());
         }

@@ -5,39 +5,51 @@
 //! in each repository that links it, every manifest that refers to it is removed. Several sets of manifests are
 //! evaluated at once, independently of each other. If few manifests of a repository are removed, their targets are
 //! looked up one by one; if many are, all edges of the repository are scanned: a lookup costs as much as reading many
-//! rows in order.
+//! rows in order. Edges of kind 0 lead to a blob, of kind 1 to a child of an index, of kind 2 to the subject of a
+//! referrer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::metadata::sql::{self, Connection, OptionalExtension, Params, Statement, params};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Params, Row, Statement, params};
 
 /// A lookup costs about as much as reading this many rows in order.
 pub(in crate::metadata) const LOOKUP_COST: u64 = 16;
 
 /// Some of the sets that are evaluated, one bit for each.
-pub(in crate::metadata) type Sets = u8;
+pub(in crate::metadata) type SetMask = u8;
 
 /// Returns the position of a set in a [`FreedSpace`].
-pub(in crate::metadata) fn set_index(set: Sets) -> usize {
+pub(in crate::metadata) fn set_index(set: SetMask) -> usize {
     set.trailing_zeros() as usize
 }
 
 /// Manifests to be removed, together with everything that is removed with them.
 pub(in crate::metadata) struct ReclaimableGraph<'c> {
     c: &'c dyn Connection,
-    all: HashMap<i64, Sets>,
+    removed: HashMap<i64, SetMask>,
     by_repo: BTreeMap<i64, Vec<i64>>,
     /// Manifests whose children and referrers have not been added yet.
-    waiting: Vec<(Row, Sets)>,
+    waiting: Vec<(ManifestRow, SetMask)>,
     within: Option<HashSet<i64>>,
 }
 
-/// Row id, repository and digest of a manifest.
-pub(in crate::metadata) type Row = (i64, i64, Vec<u8>);
+/// The row of a manifest.
+pub(in crate::metadata) struct ManifestRow {
+    pub(in crate::metadata) id: i64,
+    pub(in crate::metadata) repo: i64,
+    pub(in crate::metadata) digest: Vec<u8>,
+}
+
+impl ManifestRow {
+    /// Reads the row from the first three columns: `id`, `repo`, `digest`.
+    pub(in crate::metadata) fn read(row: Row<'_>) -> sql::Result<Self> {
+        Ok(Self { id: row.get(0)?, repo: row.get(1)?, digest: row.get(2)? })
+    }
+}
 
 impl<'c> ReclaimableGraph<'c> {
     pub(in crate::metadata) fn new(c: &'c dyn Connection) -> Self {
-        Self { c, all: HashMap::new(), by_repo: BTreeMap::new(), waiting: Vec::new(), within: None }
+        Self { c, removed: HashMap::new(), by_repo: BTreeMap::new(), waiting: Vec::new(), within: None }
     }
 
     /// Restricts the result: a blob that a repository outside of `repositories` links is not freed.
@@ -45,15 +57,15 @@ impl<'c> ReclaimableGraph<'c> {
         Self { within: repositories, ..self }
     }
 
-    /// Removes a manifest in these sets.
-    pub(in crate::metadata) fn add(&mut self, row: Row, sets: Sets) {
-        let known = self.all.entry(row.0).or_default();
+    /// Adds a manifest to these sets.
+    pub(in crate::metadata) fn add(&mut self, row: ManifestRow, sets: SetMask) {
+        let known = self.removed.entry(row.id).or_default();
         let new = sets & !*known;
         if new == 0 {
             return;
         }
         if *known == 0 {
-            self.by_repo.entry(row.1).or_default().push(row.0);
+            self.by_repo.entry(row.repo).or_default().push(row.id);
         }
         *known |= new;
         self.waiting.push((row, new));
@@ -71,7 +83,7 @@ impl<'c> ReclaimableGraph<'c> {
                 self.find_by_lookup(*repo, manifests, &optional, &mut unreferenced)?;
             }
         }
-        unreferenced.sum_freed(self.c, &self.all)
+        unreferenced.sum_freed(self.c, &self.removed)
     }
 
     /// Adds the children and referrers that only removed manifests hold.
@@ -90,7 +102,7 @@ impl<'c> ReclaimableGraph<'c> {
                 holders.insert(*repo, ManifestHolders::read(self.c, *repo)?);
             }
         }
-        while let Some(((id, repo, digest), sets)) = self.waiting.pop() {
+        while let Some((ManifestRow { id, repo, digest }, sets)) = self.waiting.pop() {
             let known = holders.get(&repo);
             let mut found: Vec<(i64, Vec<u8>)> = Vec::new();
             if known.is_none_or(|known| known.indexes.contains(&id)) {
@@ -100,16 +112,16 @@ impl<'c> ReclaimableGraph<'c> {
                 found.extend(rows(&mut referrers, params![repo, digest])?);
             }
             for (id, digest) in found {
-                let new = sets & !self.all.get(&id).copied().unwrap_or(0);
+                let new = sets & !self.removed.get(&id).copied().unwrap_or(0);
                 let removed = if new == 0 { 0 } else { self.sets_without_holder(id, repo, &digest, new)? };
-                self.add((id, repo, digest), removed);
+                self.add(ManifestRow { id, repo, digest }, removed);
             }
         }
         Ok(())
     }
 
     /// Returns the `sets` in which neither a tag nor a remaining index or subject holds a manifest.
-    fn sets_without_holder(&self, id: i64, repo: i64, digest: &[u8], sets: Sets) -> sql::Result<Sets> {
+    fn sets_without_holder(&self, id: i64, repo: i64, digest: &[u8], sets: SetMask) -> sql::Result<SetMask> {
         if self.c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])? {
             return Ok(0);
         }
@@ -120,8 +132,8 @@ impl<'c> ReclaimableGraph<'c> {
             "SELECT s.id FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
              WHERE e.manifest = ?1 AND e.kind = 2 AND s.id <> ?1",
         )?;
-        let sets = sets_removing_all(&mut indexes, params![repo, digest, id], &self.all, sets)?;
-        sets_removing_all(&mut subjects, [id], &self.all, sets)
+        let sets = sets_removing_all(&mut indexes, params![repo, digest, id], &self.removed, sets)?;
+        sets_removing_all(&mut subjects, [id], &self.removed, sets)
     }
 
     /// Looks up the blobs that only these manifests reference in a repository.
@@ -141,7 +153,8 @@ impl<'c> ReclaimableGraph<'c> {
                 if seen.contains(&target) {
                     continue;
                 }
-                let sets = sets_removing_all(&mut holders, params![repo, target], &self.all, Sets::MAX)?;
+                let sets =
+                    sets_removing_all(&mut holders, params![repo, target], &self.removed, SetMask::MAX)?;
                 self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
                 seen.insert(target);
             }
@@ -162,17 +175,17 @@ impl<'c> ReclaimableGraph<'c> {
         )?;
         let mut rows = edges.query([repo])?;
         let mut target: Vec<u8> = Vec::new();
-        let mut sets: Sets = 0;
+        let mut sets: SetMask = 0;
         while let Some(row) = rows.next()? {
             let next = row.blob(0)?;
             if next != target {
                 self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
                 target.clear();
                 target.extend_from_slice(next);
-                sets = Sets::MAX;
+                sets = SetMask::MAX;
             }
             if sets != 0 {
-                sets &= self.all.get(&row.get(1)?).copied().unwrap_or(0);
+                sets &= self.removed.get(&row.get(1)?).copied().unwrap_or(0);
             }
         }
         self.add_unreferenced(repo, &target, sets, optional, unreferenced)
@@ -183,7 +196,7 @@ impl<'c> ReclaimableGraph<'c> {
         &self,
         repo: i64,
         target: &[u8],
-        sets: Sets,
+        sets: SetMask,
         optional: &HashSet<Vec<u8>>,
         unreferenced: &mut UnreferencedBlobs,
     ) -> sql::Result<()> {
@@ -234,9 +247,9 @@ pub(in crate::metadata) const HOLDERS: &str =
 pub(in crate::metadata) fn sets_removing_all(
     query: &mut Statement<'_>,
     values: impl Params,
-    removed: &HashMap<i64, Sets>,
-    mut sets: Sets,
-) -> sql::Result<Sets> {
+    removed: &HashMap<i64, SetMask>,
+    mut sets: SetMask,
+) -> sql::Result<SetMask> {
     let mut rows = query.query(values)?;
     while sets != 0
         && let Some(row) = rows.next()?
@@ -254,7 +267,7 @@ fn is_linked(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> 
     c.prepare_cached("SELECT 1 FROM links WHERE repo = ?1 AND digest = ?2")?.exists(params![repo, target])
 }
 
-/// Whether scanning all manifests of a repository costs less than looking up this many.
+/// Whether scanning a whole repository costs less than this many lookups.
 fn should_scan(c: &dyn Connection, repo: i64, manifests: usize) -> sql::Result<bool> {
     let mut query = c.prepare_cached("SELECT manifests FROM repositories WHERE id = ?1")?;
     let all = query.query_row([repo], |row| row.get(0)).optional()?.unwrap_or(0);
@@ -266,12 +279,12 @@ pub(in crate::metadata) fn find(
     c: &dyn Connection,
     repo: i64,
     mut wanted: Vec<Vec<u8>>,
-) -> sql::Result<Vec<Row>> {
+) -> sql::Result<Vec<ManifestRow>> {
     if !should_scan(c, repo, wanted.len())? {
         let mut query = c.prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2")?;
         let mut find = |digest: Vec<u8>| {
             let found = query.query_row(params![repo, digest], |row| row.get(0)).optional();
-            found.map(|id| id.map(|id| (id, repo, digest))).transpose()
+            found.map(|id| id.map(|id| ManifestRow { id, repo, digest })).transpose()
         };
         return wanted.into_iter().filter_map(&mut find).collect();
     }
@@ -284,14 +297,14 @@ pub(in crate::metadata) fn find(
         let digest = row.blob(0)?;
         while wanted.next_if(|wanted| wanted.as_slice() < digest).is_some() {}
         if let Some(wanted) = wanted.next_if(|wanted| wanted == digest) {
-            found.push((row.get(1)?, repo, wanted));
+            found.push(ManifestRow { id: row.get(1)?, repo, digest: wanted });
         }
     }
     Ok(found)
 }
 
 /// Number of sets that are evaluated at once.
-const SETS: usize = Sets::BITS as usize;
+const SETS: usize = SetMask::BITS as usize;
 
 /// Space that is freed, for each set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -318,7 +331,7 @@ struct Found {
     at: usize,
     len: usize,
     repo: i64,
-    sets: Sets,
+    sets: SetMask,
 }
 
 impl UnreferencedBlobs {
@@ -328,7 +341,7 @@ impl UnreferencedBlobs {
     }
 
     /// Adds a blob of a repository. Each blob may be added once per repository.
-    pub(in crate::metadata) fn add(&mut self, repo: i64, digest: &[u8], sets: Sets) {
+    pub(in crate::metadata) fn add(&mut self, repo: i64, digest: &[u8], sets: SetMask) {
         let start = digest.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
         self.found.push(Found { start, at: self.digests.len(), len: digest.len(), repo, sets });
         self.digests.extend_from_slice(digest);
@@ -342,7 +355,7 @@ impl UnreferencedBlobs {
     pub(in crate::metadata) fn sum_freed(
         mut self,
         c: &dyn Connection,
-        removed: &HashMap<i64, Sets>,
+        removed: &HashMap<i64, SetMask>,
     ) -> sql::Result<FreedSpace> {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.digest(a).cmp(self.digest(b))));
@@ -397,7 +410,7 @@ impl UnreferencedBlobs {
 
 /// Running sum of the freed space.
 struct FreedSum<'c> {
-    removed: &'c HashMap<i64, Sets>,
+    removed: &'c HashMap<i64, SetMask>,
     within: Option<&'c HashSet<i64>>,
     links: Statement<'c>,
     holders: Statement<'c>,
@@ -407,7 +420,7 @@ struct FreedSum<'c> {
 impl<'c> FreedSum<'c> {
     fn new(
         c: &'c dyn Connection,
-        removed: &'c HashMap<i64, Sets>,
+        removed: &'c HashMap<i64, SetMask>,
         within: Option<&'c HashSet<i64>>,
     ) -> sql::Result<Self> {
         let links = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
@@ -416,7 +429,7 @@ impl<'c> FreedSum<'c> {
 
     /// Adds a blob with its allocated bytes and the number of repositories that link it.
     fn add(&mut self, digest: &[u8], group: &[Found], allocated: u64, links: u64) -> sql::Result<()> {
-        let mut sets = group.iter().fold(Sets::MAX, |sets, found| sets & found.sets);
+        let mut sets = group.iter().fold(SetMask::MAX, |sets, found| sets & found.sets);
         if links > group.len() as u64 {
             sets = self.unreferenced_elsewhere(digest, group, sets)?;
         }
@@ -432,8 +445,8 @@ impl<'c> FreedSum<'c> {
         &mut self,
         digest: &[u8],
         group: &[Found],
-        mut sets: Sets,
-    ) -> sql::Result<Sets> {
+        mut sets: SetMask,
+    ) -> sql::Result<SetMask> {
         let mut rows = self.links.query([digest])?;
         while sets != 0
             && let Some(row) = rows.next()?

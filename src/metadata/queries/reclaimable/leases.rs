@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::liveness::{self, Review};
-use crate::metadata::queries::reclaimable::graph::{LOOKUP_COST, Sets, UnreferencedBlobs, set_index};
+use crate::metadata::queries::reclaimable::graph::{LOOKUP_COST, SetMask, UnreferencedBlobs, set_index};
 use crate::metadata::sql::{self, Connection, OptionalExtension, Rows, params};
 use crate::metadata::{CollectionRules, Reclaimable};
 
 /// The sets that are evaluated: all unreferenced blobs, and those that are due.
-const LEASED: Sets = 1;
-const DUE: Sets = 1 << 1;
+const LEASED: SetMask = 1;
+const DUE: SetMask = 1 << 1;
 
 /// Reports the links of these repositories (`None`: of all) that wait for their review and that no manifest holds. A
 /// blob in several repositories is freed if it is unreferenced in all of them, and is due when it is due in each.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::{liveness, repo_id};
-use crate::metadata::queries::reclaimable::graph::{ReclaimableGraph, Row, Sets, find, set_index};
+use crate::metadata::queries::reclaimable::graph::{ManifestRow, ReclaimableGraph, SetMask, find, set_index};
 use crate::metadata::queries::reclaimable::leases::{leased, next_and_last};
 use crate::metadata::queries::usage;
 use crate::metadata::sql::{self, Connection, digest, params};
@@ -72,13 +72,13 @@ fn summarize(c: &dyn Connection, scope: &Scope, rules: &CollectionRules) -> sql:
 }
 
 /// The sets that are evaluated.
-const TRASH: Sets = 1;
-const TRASH_DUE: Sets = 1 << 1;
-const UNTAGGED: Sets = 1 << 2;
-const UNTAGGED_DUE: Sets = 1 << 3;
+const TRASH: SetMask = 1;
+const TRASH_DUE: SetMask = 1 << 1;
+const UNTAGGED: SetMask = 1 << 2;
+const UNTAGGED_DUE: SetMask = 1 << 3;
 
 /// A manifest that may be removed, and when it becomes due; `None` for never.
-type Waiting = (Row, Option<Timestamp>);
+type Waiting = (ManifestRow, Option<Timestamp>);
 
 /// Restricts queries to the repositories of a scope.
 struct ScopeFilter {
@@ -127,15 +127,15 @@ fn list_trash(
     let mut query = c.prepare_cached(&in_trash)?;
     let rows = query.query_map(&filter.bounds, |row| {
         let removed_at: Timestamp = row.get(3)?;
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), Some(removed_at.plus(rules.trash))))
+        Ok((ManifestRow::read(row)?, Some(removed_at.plus(rules.trash))))
     })?;
     let mut waiting = rows.collect::<sql::Result<Vec<_>>>()?;
     // Manifests that are being purged are few, and only their state leads to them.
     let mut query = c.prepare_cached("SELECT id, repo, digest FROM manifests WHERE state = 2")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if filter.contains(manifest.1) {
+        let manifest = ManifestRow::read(row)?;
+        if filter.contains(manifest.repo) {
             waiting.push((manifest, Some(Timestamp::default())));
         }
     }
@@ -157,7 +157,7 @@ fn list_untagged(
     );
     let mut query = c.prepare_cached(&waiting)?;
     let rows = query.query_map(&filter.bounds, |row| {
-        let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let manifest = ManifestRow::read(row)?;
         let kind: i64 = row.get(3)?;
         let since: Timestamp = row.get(4)?;
         let used_at = since.max(row.get(5)?);
@@ -166,9 +166,9 @@ fn list_untagged(
     })?;
     let mut unreferenced = Vec::new();
     for row in rows {
-        let ((id, repo, digest), due) = row?;
-        if !liveness::is_manifest_held(c, id, repo, &digest)? {
-            unreferenced.push(((id, repo, digest), due));
+        let (manifest, due) = row?;
+        if !liveness::is_manifest_held(c, manifest.id, manifest.repo, &manifest.digest)? {
+            unreferenced.push((manifest, due));
         }
     }
     Ok(unreferenced)
