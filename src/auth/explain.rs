@@ -18,7 +18,7 @@ impl AccessControl {
                 return (None, vec![format!("{user} is disabled")]);
             }
             if account.is_some_and(|account| account.kind == AccountKind::Bootstrap) {
-                because.push(format!("{user} is the bootstrap administrator, who may do everything"));
+                because.push(format!("{user} is the first administrator, who may do everything"));
             }
         }
         let (role, everybody, htpasswd_role) = self.with_rights(|rights| {

@@ -30,7 +30,7 @@ const SOURCES: [(&str, &str); 29] = [
     ("pins", include_str!("../../ops/pins.rs")),
     ("policies", include_str!("../../ops/policies.rs")),
     ("purge", include_str!("../../ops/gc/purge.rs")),
-    ("relief", include_str!("../../ops/gc/relief.rs")),
+    ("reclaim_now", include_str!("../../ops/gc/reclaim_now.rs")),
     ("repositories", include_str!("../../ops/repositories.rs")),
     ("restore", include_str!("../../ops/undo/restore.rs")),
     ("quotas", include_str!("../../ops/quotas.rs")),
