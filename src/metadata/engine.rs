@@ -9,9 +9,14 @@ use super::transaction::Urgency;
 use super::{Access, Durability, Operation, Result};
 use crate::traces;
 
+/// The engines that can store metadata.
+pub(super) enum Engine {
+    Sqlite(Sqlite),
+}
+
 /// The metadata store.
 pub struct Metadata {
-    pub(super) sqlite: Sqlite,
+    pub(super) engine: Engine,
     /// Faults that tests inject.
     #[cfg(any(test, feature = "testing"))]
     pub(super) faults: Option<super::Faults>,
@@ -25,7 +30,7 @@ impl Metadata {
     /// Fails if a newer version wrote the database, if the folder is not writable, or if the engine fails.
     pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
         Ok(Self {
-            sqlite: Sqlite::open(dir, access)?,
+            engine: Engine::Sqlite(Sqlite::open(dir, access)?),
             #[cfg(any(test, feature = "testing"))]
             faults: None,
         })
@@ -33,7 +38,7 @@ impl Metadata {
 
     /// Path of the database file.
     pub fn path(&self) -> &Path {
-        self.sqlite.path()
+        self.sqlite().path()
     }
 
     /// Path of the database in the folder `dir`.
@@ -47,13 +52,18 @@ impl Metadata {
     /// # Errors
     /// Fails if the database can't be written.
     pub fn checkpoint_log(&self) -> Result<bool> {
-        self.sqlite.checkpoint_log()
+        self.sqlite().checkpoint_log()
     }
 
     /// Sets whether closing the database leaves its log in place, as if the process had been killed. By default the log
     /// is removed.
     pub fn set_keep_log(&self, keep: bool) {
-        self.sqlite.set_keep_log(keep);
+        self.sqlite().set_keep_log(keep);
+    }
+
+    pub(super) fn sqlite(&self) -> &Sqlite {
+        let Engine::Sqlite(engine) = &self.engine;
+        engine
     }
 
     /// Runs the body of a public method: the one place where tests inject faults.
@@ -92,7 +102,7 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        let write = self.sqlite.write(durability, Urgency::Awaited, bytes, change);
+        let write = self.sqlite().write(durability, Urgency::Awaited, bytes, change);
         traces::start_step("metadata write").run(write).await
     }
 
@@ -102,12 +112,12 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        self.sqlite.write(durability, Urgency::Behind, 0, change).await
+        self.sqlite().write(durability, Urgency::Behind, 0, change).await
     }
 
     /// Runs a query that reads a few pages, on the calling thread.
     pub(super) fn read<T>(&self, query: impl FnOnce(&dyn Connection) -> sql::Result<T>) -> Result<T> {
-        self.sqlite.read(query)
+        self.sqlite().read(query)
     }
 
     /// Runs a query that may take long on the blocking pool, away from the threads that serve requests.
@@ -116,7 +126,7 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        traces::start_step("metadata read").run(self.sqlite.read_blocking(query)).await
+        traces::start_step("metadata read").run(self.sqlite().read_blocking(query)).await
     }
 
     /// Runs an operation that is one change.
@@ -173,7 +183,7 @@ impl Metadata {
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
         self.perform(operation, async {
-            let _permit = self.sqlite.page_permits.acquire().await;
+            let _permit = self.sqlite().page_permits.acquire().await;
             self.read_blocking(query).await
         })
         .await
@@ -186,7 +196,7 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        let report = self.sqlite.read_report(query);
+        let report = self.sqlite().read_report(query);
         self.perform(operation, traces::start_step("metadata read").run(report)).await
     }
 }

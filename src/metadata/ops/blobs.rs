@@ -26,7 +26,7 @@ impl Metadata {
                 let row = query.query_row(params![repo.as_str(), digest(wanted)], |row| record(wanted, row));
                 row.optional()
             };
-            self.sqlite.caches.blobs.get_or_query(repo, wanted, |_| 0, || self.read(query))
+            self.sqlite().caches.blobs.get_or_query(repo, wanted, |_| 0, || self.read(query))
         })
         .await
     }

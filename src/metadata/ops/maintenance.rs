@@ -113,7 +113,7 @@ impl Metadata {
     /// problems found.
     pub async fn verify(&self) -> Result<Vec<String>> {
         self.perform(Operation::Verify, async {
-            let mut problems = self.sqlite.verify_structure().await?;
+            let mut problems = self.sqlite().verify_structure().await?;
             problems.extend(self.read_blocking(verify::verify).await?);
             Ok(problems)
         })
@@ -122,23 +122,23 @@ impl Metadata {
 
     /// Writes a consistent copy of all metadata to the file `path`, which must not exist.
     pub async fn copy_to(&self, path: &Path) -> Result<()> {
-        self.perform(Operation::CopyTo, self.sqlite.copy_to(path)).await
+        self.perform(Operation::CopyTo, self.sqlite().copy_to(path)).await
     }
 
     /// Returns the bytes that this store itself takes on disk.
     pub async fn own_size(&self) -> Result<u64> {
-        self.perform(Operation::OwnSize, async { self.sqlite.allocated_bytes() }).await
+        self.perform(Operation::OwnSize, async { self.sqlite().allocated_bytes() }).await
     }
 
     /// Returns some unused space to the file system. Meant to be called from time to time.
     pub async fn tidy(&self) -> Result<()> {
-        self.perform(Operation::Tidy, self.sqlite.tidy()).await
+        self.perform(Operation::Tidy, self.sqlite().tidy()).await
     }
 
     /// Verifies that the store can make a change durable.
     pub async fn check(&self) -> Result<()> {
         self.perform(Operation::Check, async {
-            if self.sqlite.is_read_only() {
+            if self.sqlite().is_read_only() {
                 return self.read(|c| read_value(c, "store_id")).map(drop);
             }
             self.write(Durability::Full, |c| write_value(c, "checked", &uuid::Uuid::new_v4().to_string()))

@@ -39,7 +39,7 @@ impl Metadata {
                     .optional(),
             };
             let size = |manifest: &ManifestRecord| manifest.content.len();
-            self.sqlite.caches.manifests.get_or_query(repo, reference, size, || self.read(query))
+            self.sqlite().caches.manifests.get_or_query(repo, reference, size, || self.read(query))
         })
         .await
     }

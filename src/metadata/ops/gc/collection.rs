@@ -118,7 +118,7 @@ impl Metadata {
     pub async fn dry_run(&self, rules: &CollectionRules) -> Result<Garbage> {
         self.perform(Operation::DryRun, async {
             let scratch = ScratchFolder::create_next_to(self.path())?;
-            self.sqlite.copy_to(&scratch.0.join("orlop.db")).await?;
+            self.sqlite().copy_to(&scratch.0.join("orlop.db")).await?;
             let copy = Metadata::open(&scratch.0, Access::ReadWrite)
                 .map_err(|error| MetadataError::Failed(error.into()))?;
             Box::pin(collect_all(&copy, rules)).await
