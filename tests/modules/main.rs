@@ -44,7 +44,8 @@ const MODULES: [&str; 26] = [
 /// Modules on the same layer: neither may import the other.
 const SAME_LAYER: [&str; 2] = ["store", "metadata"];
 
-static GRAPH: LazyLock<Graph> = LazyLock::new(|| SourceTree::read(Path::new("src")).graph());
+static TREE: LazyLock<SourceTree> = LazyLock::new(|| SourceTree::read(Path::new("src")));
+static GRAPH: LazyLock<Graph> = LazyLock::new(|| TREE.graph());
 
 #[test]
 fn modules_import_only_lower_layers() {
@@ -109,6 +110,9 @@ fn every_source_file_belongs_to_a_module() {
         })
         .collect();
     assert!(strays.is_empty(), "{strays:?}");
+    let undeclared: Vec<_> =
+        TREE.undeclared().into_iter().filter(|file| *file != Path::new("main.rs")).collect();
+    assert!(undeclared.is_empty(), "no module declares {undeclared:?}");
 }
 
 fn planted(files: &[(&str, &str)]) -> Graph {

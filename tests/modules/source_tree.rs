@@ -31,6 +31,8 @@ struct Import {
 struct Module {
     file: PathBuf,
     items: BTreeSet<String>,
+    /// The modules that it declares.
+    children: BTreeSet<String>,
     imports: Vec<Import>,
     /// Paths in the code itself.
     paths: BTreeSet<Vec<String>>,
@@ -79,8 +81,9 @@ impl SourceTree {
                     collect_imports(&found.tree, &mut Vec::new(), reexport, &mut module.imports);
                 }
                 Item::Mod(inner) => {
+                    module.children.insert(inner.ident.to_string());
                     if let Some((_, items)) = &inner.content {
-                        let path = path.iter().cloned().chain([inner.ident.to_string()]).collect();
+                        let path = joined(&path, &inner.ident.to_string());
                         self.add(path, file, items);
                     }
                 }
@@ -102,6 +105,16 @@ impl SourceTree {
         graph
     }
 
+    /// Lists the files that no module declares, which are never compiled.
+    pub(crate) fn undeclared(&self) -> Vec<&Path> {
+        let mut declared: BTreeSet<ModulePath> = BTreeSet::from([ModulePath::new()]);
+        for (path, module) in &self.modules {
+            declared.extend(module.children.iter().map(|child| joined(path, child)));
+        }
+        let undeclared = self.modules.iter().filter(|(path, _)| !declared.contains(*path));
+        undeclared.map(|(_, module)| module.file.as_path()).collect()
+    }
+
     /// Returns the file that defines what `path` names in the module `here`. `None` for other crates.
     fn file_of(&self, here: &[String], path: &[String], depth: usize) -> Option<PathBuf> {
         if depth > MAX_REEXPORTS {
@@ -118,7 +131,7 @@ impl SourceTree {
             rest = &rest[1..];
         }
         while let Some(segment) = rest.first() {
-            let child: ModulePath = at.iter().cloned().chain([segment.clone()]).collect();
+            let child = joined(&at, segment);
             if !self.modules.contains_key(&child) {
                 break;
             }
@@ -155,6 +168,10 @@ pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn joined(path: &[String], child: &str) -> ModulePath {
+    path.iter().cloned().chain([child.to_owned()]).collect()
+}
+
 fn module_path(file: &Path) -> ModulePath {
     let parts = file.with_extension("");
     let mut path: ModulePath = parts.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -172,7 +189,7 @@ fn test_modules(files: &[(ModulePath, PathBuf, syn::File)]) -> Vec<ModulePath> {
             if let Item::Mod(module) = item
                 && is_for_tests(&module.attrs)
             {
-                found.push(path.iter().cloned().chain([module.ident.to_string()]).collect());
+                found.push(joined(path, &module.ident.to_string()));
             }
         }
     }
