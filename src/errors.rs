@@ -10,8 +10,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// An error of any type that several owners keep.
 pub type SharedError = Arc<dyn Error + Send + Sync>;
 
-/// Formats an error with its sources, as in `a: b: c`, for the log and the terminal. Clients of the HTTP server must not
-/// see the sources of a failure of the server.
+/// Formats an error with its sources, as in `a: b: c`, for the log and the terminal. Clients of the HTTP server must
+/// not see the sources of a failure of the server.
 pub struct Chain<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! clock, errors, scheduling, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci
-//!   ← retention ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config ← server ← cli ← main
+//!   ← retention ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config
+//!   ← server ← cli ← main
 //! ```
 //!
 //! | module | responsibility |

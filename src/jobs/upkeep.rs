@@ -1,6 +1,6 @@
 //! Regular housekeeping: checks the clock, records pulls and the progress of idle uploads, records the daily totals,
-//! removes old history and events, tidies the database, and measures blobs that an older version stored. A job of its own
-//! writes the audit log and removes its old entries.
+//! removes old history and events, tidies the database, and measures blobs that an older version stored. A job of its
+//! own writes the audit log and removes its old entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};

@@ -198,8 +198,8 @@ pub(super) enum Growth {
     Granted,
     /// There is not enough space.
     Rejected,
-    /// The totals that were read are outdated, because staged bytes were released meanwhile. These may have become a blob
-    /// that the totals did not include yet. Read the totals again.
+    /// The totals that were read are outdated, because staged bytes were released meanwhile. These may have become a
+    /// blob that the totals did not include yet. Read the totals again.
     Outdated,
 }
 

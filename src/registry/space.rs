@@ -1,5 +1,5 @@
-//! Disk space: what is stored, what is free, and whether the registry accepts a new body. Space for its bytes is reserved
-//! in the budget; a writer waits for it until jobs have reclaimed enough or its time is over.
+//! Disk space: what is stored, what is free, and whether the registry accepts a new body. Space for its bytes is
+//! reserved in the budget; a writer waits for it until jobs have reclaimed enough or its time is over.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

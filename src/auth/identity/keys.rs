@@ -118,8 +118,8 @@ impl Keys {
         Arc::clone(&self.0.state.lock().keys)
     }
 
-    /// The number of times the keys were replaced; `None` if the loaded keys may be outdated. Keys that were never loaded
-    /// are not outdated.
+    /// The number of times the keys were replaced; `None` if the loaded keys may be outdated. Keys that were never
+    /// loaded are not outdated.
     pub(super) fn generation(&self) -> Option<u64> {
         let cache = &self.0;
         let file = cache.file_state();

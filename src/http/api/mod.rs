@@ -1,8 +1,8 @@
 //! The registry's own HTTP API, `/api/v1`: listings, reports and administration beyond the registry protocol.
 //!
-//! Requests and responses are JSON; errors are problem details (RFC 9457). Each module covers one resource:
-//! its types, which the command line shares, its handlers, and a `routes` function that `router` merges. Routes are built from `#[utoipa::path]` descriptions only, so the OpenAPI document and the router
-//! cannot drift apart.
+//! Requests and responses are JSON; errors are problem details (RFC 9457). Each module covers one resource: its types,
+//! which the command line shares, its handlers, and a `routes` function that `router` merges. Routes are built from
+//! `#[utoipa::path]` descriptions only, so the OpenAPI document and the router cannot drift apart.
 //!
 //! | module | purpose |
 //! | --- | --- |

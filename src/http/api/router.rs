@@ -67,8 +67,8 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn build_routes(api: Arc<Api>) -> Router {
-    // The OpenAPI description takes memory and is rarely needed, so it is dropped here; `build_document` builds it again
-    // on the first request for it.
+    // The OpenAPI description takes memory and is rarely needed, so it is dropped here; `build_document` builds it
+    // again on the first request for it.
     let (routes, described) = resource_routes().split_for_parts();
     let known = Arc::new(KnownParameters::of(&described));
     let registry = Arc::clone(api.registry());

@@ -12,8 +12,8 @@ use crate::http::rejection::AuthRejection;
 use crate::http::state::AppState;
 use crate::http::v2::{Route, mount_source};
 
-/// Authenticates the sender of a request. Requests through a Unix socket get full access: a user who may open the socket
-/// may read the registry's files too.
+/// Authenticates the sender of a request. Requests through a Unix socket get full access: a user who may open the
+/// socket may read the registry's files too.
 pub(in crate::http) async fn authenticate(
     state: &AppState,
     head: &Parts,

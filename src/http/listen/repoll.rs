@@ -4,6 +4,9 @@
 //! the half that takes the body, in the same task. The runtime treats this as if the task yielded to others:
 //! it queues the task again and wakes another thread for it. Doing so for each piece takes a good part of the
 //! time in which the body is received. This wrapper polls such a task again without the runtime.
+//!
+//! Measured in CPU time (median of ten runs in turns): without it, an upload that arrives in pieces of 64 KiB costs
+//! 1.07 times as much, one in pieces of 4 KiB 1.03 times, and one that is sent in one write 0.98 times.
 
 use std::pin::Pin;
 use std::sync::Arc;

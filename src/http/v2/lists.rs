@@ -1,5 +1,5 @@
-//! The paged lists of `/v2`: repositories (`_catalog`, which Docker defines and the OCI specification does not), the tags
-//! of a repository, and the referrers of a manifest.
+//! The paged lists of `/v2`: repositories (`_catalog`, which Docker defines and the OCI specification does not), the
+//! tags of a repository, and the referrers of a manifest.
 
 use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};

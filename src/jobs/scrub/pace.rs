@@ -17,8 +17,8 @@ pub(super) struct Work {
     pub(super) done: u64,
 }
 
-/// Computes the work per second that a pass needs to end with its `period`, `elapsed` after its start. The work is spread
-/// evenly; it goes faster after lost time or if the store grew, but never faster than `rate`.
+/// Computes the work per second that a pass needs to end with its `period`, `elapsed` after its start. The work is
+/// spread evenly; it goes faster after lost time or if the store grew, but never faster than `rate`.
 pub(super) fn pace(work: Work, elapsed: Duration, period: Duration, rate: u64) -> f64 {
     let left = period.saturating_sub(elapsed).max(MIN_REMAINING.min(period));
     let even = work.total as f64 / period.as_secs_f64();

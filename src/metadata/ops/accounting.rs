@@ -1,10 +1,10 @@
-//! Keeps the sums: totals of the store, usage of each repository and usage of each quota. Every function that adds, changes
-//! or removes counted rows calls this module in the same transaction, so that the sums are exact at every COMMIT.
-//! `verify.rs` recomputes all of them.
+//! Keeps the sums: totals of the store, usage of each repository and usage of each quota. Every function that adds,
+//! changes or removes counted rows calls this module in the same transaction, so that the sums are exact at every
+//! COMMIT. `verify.rs` recomputes all of them.
 //!
-//! These functions order the manifests and the history of a repository by the ids of rows. That is the order of their commits,
-//! even with several writers: a transaction that inserts such a row also changes the row of its repository here, and a
-//! database with serializable transactions does not let two of these overlap.
+//! These functions order the manifests and the history of a repository by the ids of rows. That is the order of their
+//! commits, even with several writers: a transaction that inserts such a row also changes the row of its repository
+//! here, and a database with serializable transactions does not let two of these overlap.
 
 use crate::clock::Timestamp;
 use crate::metadata::sql::{self, Connection, Row, params};
@@ -57,8 +57,8 @@ pub(in crate::metadata) fn resize_blob(
     repositories.into_iter().try_for_each(|repo| adjust_usage(c, repo, change, own))
 }
 
-/// Adds (`by` is 1) or removes (-1) a repository's link to a blob. A blob is a repository's own while no other one links
-/// it. Returns the blob's number of links.
+/// Adds (`by` is 1) or removes (-1) a repository's link to a blob. A blob is a repository's own while no other one
+/// links it. Returns the blob's number of links.
 pub(in crate::metadata) fn adjust_links(
     c: &dyn Connection,
     repo: i64,

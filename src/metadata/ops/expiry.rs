@@ -105,7 +105,8 @@ fn expire_manifest(c: &dyn Connection, expiry: &ManifestExpiry) -> sql::Result<E
         PinEffect::Protects => liveness::is_manifest_held,
         PinEffect::Ignored => liveness::is_manifest_held_without_pins,
     };
-    // Until then clients could find the manifest by its tag, which sets no lease. So the lease counts from the later time.
+    // Until then clients could find the manifest by its tag, which sets no lease. So the lease counts from the later
+    // time.
     let promised_at = leased_at.max(alone_at);
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?

@@ -165,8 +165,8 @@ fn biggest_repositories(c: &dyn Connection, scope: &Scope, limit: usize) -> sql:
 }
 
 fn biggest_prefixes(c: &dyn Connection, limit: usize) -> sql::Result<Vec<PrefixUsage>> {
-    // The order of names does not help: there `team-a` lies between `team` and `team/app`. No function that both engines
-    // have finds a slash, so that the characters before it are trimmed.
+    // The order of names does not help: there `team-a` lies between `team` and `team/app`. No function that both
+    // engines have finds a slash, so that the characters before it are trimmed.
     let mut query = c.prepare_cached(
         "SELECT substr(name, 1, length(name) - length(ltrim(name, '0123456789abcdefghijklmnopqrstuvwxyz._-'))) AS prefix,
                 count(*), sum(tags), sum(bytes), sum(own_allocated), sum(allocated) - sum(own_allocated)

@@ -172,9 +172,9 @@ const TRIGGERS: &str = "
         BEGIN SELECT touched(old.repo); END;
 ";
 
-/// Records the repositories that changed since the last [`CacheInvalidation::apply`]. Triggers of the writer's connection
-/// record them, so that no change can forget to invalidate, and garbage collection in one repository keeps the cached
-/// results of the others.
+/// Records the repositories that changed since the last [`CacheInvalidation::apply`]. Triggers of the writer's
+/// connection record them, so that no change can forget to invalidate, and garbage collection in one repository keeps
+/// the cached results of the others.
 #[derive(Clone, Default)]
 pub(super) struct CacheInvalidation(Arc<Mutex<Rows>>);
 

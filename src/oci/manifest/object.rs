@@ -1,5 +1,5 @@
-//! Reads the fields of a JSON object, and rejects objects that other JSON parsers would read differently: with duplicate
-//! or differently spelled fields.
+//! Reads the fields of a JSON object, and rejects objects that other JSON parsers would read differently: with
+//! duplicate or differently spelled fields.
 
 use std::fmt;
 
@@ -125,8 +125,8 @@ impl<'de> Visitor<'de> for KnownFieldsVisitor {
     }
 }
 
-/// Reads an array element by element. Collected into a list, an array of small numbers would take eight times the memory
-/// of its text.
+/// Reads an array element by element. Collected into a list, an array of small numbers would take eight times the
+/// memory of its text.
 struct Elements<'r, F> {
     each: F,
     rejected: &'r mut Option<InvalidManifest>,

@@ -3,8 +3,8 @@
 //! [`ApiClient`] hides the difference.
 //!
 //! The protocol is HTTP/1.1. `/api/v1` is [`crate::http::api`], with all permissions. `POST /gc?dry_run=…`,
-//! `/fsck?repair=…`, `/scrub?now=…&rate=…` and `/backup?dir=…` respond with one JSON object per line:
-//! `{"progress":…}` repeatedly, and finally `{"result":…}` or `{"error":…}`. `GET /readyz` returns the server's status.
+//! `/fsck?repair=…`, `/scrub?now=…&rate=…` and `/backup?dir=…` respond with one JSON object per line: `{"progress":…}`
+//! repeatedly, and finally `{"result":…}` or `{"error":…}`. `GET /readyz` returns the server's status.
 
 mod client;
 mod routes;

@@ -1,5 +1,5 @@
-//! Garbage collection: the review queue, the purge of the trash, and the removal of content before its time when quota is
-//! needed.
+//! Garbage collection: the review queue, the purge of the trash, and the removal of content before its time when quota
+//! is needed.
 
 pub(in crate::metadata) mod collection;
 pub(in crate::metadata) mod purge;

@@ -22,8 +22,8 @@ pub(in crate::metadata) use repositories::{
 pub(in crate::metadata) use tags::tags_page;
 
 impl Metadata {
-    /// Returns a page of the `visible` repositories that have a live manifest. Reads at most [`crate::metadata::MAX_EXAMINED`]
-    /// other repositories.
+    /// Returns a page of the `visible` repositories that have a live manifest. Reads at most
+    /// [`crate::metadata::MAX_EXAMINED`] other repositories.
     pub async fn list_repositories(
         &self,
         query: &ListQuery,
