@@ -2,7 +2,7 @@
 //! changes or removes counted rows calls this module in the same transaction, so that the sums are exact at every
 //! COMMIT. `verify.rs` recomputes all of them.
 //!
-//! These functions order the manifests and the history of a repository by the ids of rows. That is the order of their
+//! `ops` orders the manifests and the history of a repository by the ids of rows. That is the order of their
 //! commits, even with several writers: a transaction that inserts such a row also changes the row of its repository
 //! here, and a database with serializable transactions does not let two of these overlap.
 
