@@ -202,7 +202,7 @@ impl AccessControl {
             }
             (Principal::Anonymous, _) => true,
             (Principal::Bearer(bearer), _) => match bearer.subject {
-                TokenSubject::Anonymous | TokenSubject::Delegated(_) => true,
+                TokenSubject::Anonymous | TokenSubject::AuthorityClient(_) => true,
                 TokenSubject::User(_) | TokenSubject::Federated(_) => {
                     self.can_with_new_token(principal, permission)
                 }
@@ -220,7 +220,7 @@ impl AccessControl {
         let Principal::Bearer(bearer) = principal else { return self.allows(principal, permission) };
         match &bearer.subject {
             // Only the external authority knows what a new token from it would allow.
-            TokenSubject::Delegated(_) => self.allows(principal, permission),
+            TokenSubject::AuthorityClient(_) => self.allows(principal, permission),
             // The bearer token was issued for an access token, whose role and scope limit every such bearer token.
             TokenSubject::User(User { access_token_id: Some(id), .. }) => {
                 self.access_token(id).is_some_and(|token| self.allows(&Principal::Token(token), permission))
@@ -244,7 +244,7 @@ impl AccessControl {
     pub fn visible_in_catalog(&self, principal: &Principal) -> Visible {
         let Principal::Bearer(bearer) = principal else { return self.visible_repositories(principal) };
         match &bearer.subject {
-            TokenSubject::Delegated(_) => self.visible_repositories(principal),
+            TokenSubject::AuthorityClient(_) => self.visible_repositories(principal),
             // The token was issued for an access token, which limits all tokens issued for it.
             TokenSubject::User(User { access_token_id: Some(id), .. }) => match self.access_token(id) {
                 Some(token) => self.visible_repositories(&Principal::Token(token)),
@@ -319,7 +319,7 @@ impl AccessControl {
             Principal::Token(token) => self.access_token(&token.id).is_some(),
             Principal::Federated(identity) => self.identities.is_still_trusted(identity),
             Principal::Bearer(bearer) => match &bearer.subject {
-                TokenSubject::Anonymous | TokenSubject::Delegated(_) => true,
+                TokenSubject::Anonymous | TokenSubject::AuthorityClient(_) => true,
                 TokenSubject::User(user) => is_current(user),
                 TokenSubject::Federated(identity) => self.identities.is_still_trusted(identity),
             },

@@ -72,7 +72,7 @@ pub(super) enum TokenSubject {
     /// An identity of an OpenID Connect provider, without an account.
     Federated(FederatedIdentity),
     /// A client of the external token authority, which alone knows the client's permissions.
-    Delegated(Arc<str>),
+    AuthorityClient(Arc<str>),
 }
 
 impl Bearer {
@@ -82,7 +82,7 @@ impl Bearer {
             TokenSubject::Anonymous => None,
             TokenSubject::User(User { name, .. })
             | TokenSubject::Federated(FederatedIdentity { name, .. })
-            | TokenSubject::Delegated(name) => Some(name),
+            | TokenSubject::AuthorityClient(name) => Some(name),
         }
     }
 
@@ -90,7 +90,7 @@ impl Bearer {
     pub(super) fn user(&self) -> Option<&User> {
         match &self.subject {
             TokenSubject::User(user) => Some(user),
-            TokenSubject::Anonymous | TokenSubject::Federated(_) | TokenSubject::Delegated(_) => None,
+            TokenSubject::Anonymous | TokenSubject::Federated(_) | TokenSubject::AuthorityClient(_) => None,
         }
     }
 }

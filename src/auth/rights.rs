@@ -54,7 +54,7 @@ impl Rights<'_> {
             TokenSubject::User(user) => self.allows_user(&user.name, permission),
             TokenSubject::Federated(identity) => self.allows_federated(identity, permission),
             // Only the external authority knows the subject's permissions. It puts them into the token's grants.
-            TokenSubject::Delegated(_) => true,
+            TokenSubject::AuthorityClient(_) => true,
         }
     }
 
@@ -147,7 +147,7 @@ impl Rights<'_> {
             TokenSubject::Federated(identity) => {
                 self.visible_to_everybody().or_in(ranges_of(&identity.roles))
             }
-            TokenSubject::Delegated(_) => Visible::default(),
+            TokenSubject::AuthorityClient(_) => Visible::default(),
         }
     }
 

@@ -23,8 +23,8 @@ use crate::clock::Timestamp;
 /// The issuer of all tokens, and the audience of bearer tokens.
 const ISSUER: &str = "orlop";
 
-/// The audience of renewal tokens, which clients can only exchange for bearer tokens.
-const RENEWAL_AUDIENCE: &str = "orlop-renewal";
+/// The audience of federated refresh tokens, which clients can only exchange for bearer tokens.
+const FEDERATED_REFRESH_AUDIENCE: &str = "orlop-renewal";
 
 /// An issued token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,8 @@ impl TokenClaims {
         let (user, identity) = match bearer.subject {
             TokenSubject::User(user) => (Some(user), None),
             TokenSubject::Federated(identity) => (None, Some(identity)),
-            TokenSubject::Anonymous | TokenSubject::Delegated(_) => (None, None),
+            // The token authority issues the tokens of its clients, not this server.
+            TokenSubject::Anonymous | TokenSubject::AuthorityClient(_) => (None, None),
         };
         Self { access: bearer.grants, user, identity }
     }
@@ -157,7 +158,7 @@ impl Tokens {
         self.sign(ISSUER, name, TokenClaims::of(bearer), self.lifetime, now)
     }
 
-    /// Issues a renewal token, which an external identity can only exchange for bearer tokens.
+    /// Issues a federated refresh token, which an external identity can only exchange for bearer tokens.
     pub(super) fn issue_federated_refresh_token(
         &self,
         identity: FederatedIdentity,
@@ -166,7 +167,7 @@ impl Tokens {
     ) -> io::Result<Token> {
         let name = identity.name.to_string();
         let bearer = Bearer { subject: TokenSubject::Federated(identity), grants: Vec::new() };
-        self.sign(RENEWAL_AUDIENCE, name, TokenClaims::of(bearer), lifetime, now)
+        self.sign(FEDERATED_REFRESH_AUDIENCE, name, TokenClaims::of(bearer), lifetime, now)
     }
 
     /// Signs a payload for an audience.
@@ -218,9 +219,10 @@ impl Tokens {
         text: &[u8],
         now: Timestamp,
     ) -> Option<FederatedIdentity> {
-        match self.verify_payload::<TokenClaims>(RENEWAL_AUDIENCE, text, now)?.into_bearer().subject {
+        match self.verify_payload::<TokenClaims>(FEDERATED_REFRESH_AUDIENCE, text, now)?.into_bearer().subject
+        {
             TokenSubject::Federated(identity) => Some(identity),
-            TokenSubject::Anonymous | TokenSubject::User(_) | TokenSubject::Delegated(_) => None,
+            TokenSubject::Anonymous | TokenSubject::User(_) | TokenSubject::AuthorityClient(_) => None,
         }
     }
 

@@ -17,8 +17,8 @@ use crate::http::api::Changes;
 use crate::jobs::{self, RepositoryJob};
 use crate::scheduling::request_runtime;
 use crate::server::admin::{self, ApiClient, path};
-use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, load_access_control, logging};
+use crate::server::operations::{OperationError, Operations};
+use crate::server::{LockError, OpenMode, Opened, StartError, load_access_control, logging};
 
 /// How often the lock of a store is tried if it is held but the server has no socket.
 const MAX_ATTEMPTS: u32 = 20;
@@ -40,7 +40,7 @@ pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, 
         if let Some(client) = ApiClient::connect(&config.storage.data).await? {
             return Ok(client);
         }
-        match Opened::open(config, Purpose::Maintain).await {
+        match Opened::open(config, OpenMode::Maintain).await {
             Ok(opened) => return open_in_process(config, opened, change).await,
             // The server may be starting or stopping.
             Err(StartError::Lock(LockError::Held { .. })) if attempt < MAX_ATTEMPTS => {
@@ -98,15 +98,15 @@ async fn open_in_process(config: &Config, opened: Opened, change: bool) -> Resul
     let effective = opened.effective_config(config);
     let settings = without_missing_htpasswd(&effective);
     let access_control = Arc::new(load_access_control(&settings, metadata, keys.as_deref(), None).await?);
-    opened.watch_access(&access_control);
-    let operator = Operator::new(config, Arc::new(opened), access_control).await?;
+    opened.record_login_requirement(&access_control);
+    let operations = Operations::new(config, Arc::new(opened), access_control).await?;
     if change && !config.storage.read_only {
         // Without a server this process continues deletions and restorations until it ends.
         let job = RepositoryJob::new(registry, config.gc.batch.get());
         tokio::spawn(jobs::run(Arc::new(job), REPOSITORY_JOB_INTERVAL, CancellationToken::new()));
     }
-    let api = operator.api(Arc::new(AlwaysReady), Changes::Socket);
-    Ok(ApiClient::in_process(admin::router(Arc::new(operator), api)))
+    let api = operations.api(Arc::new(AlwaysReady), Changes::Socket);
+    Ok(ApiClient::in_process(admin::router(Arc::new(operations), api)))
 }
 
 /// Drops the setting of a missing user file: maintenance of a stopped store does not need it.

@@ -26,7 +26,7 @@ use super::terminal::write_out;
 use crate::config::Config;
 use crate::scheduling::request_runtime;
 use crate::server::admin::{ApiClient, Status};
-use crate::server::store_tag;
+use crate::server::store_fingerprint;
 use crate::store::FilesystemStore;
 
 /// Timeout of the whole check: shorter than that of the container's health check.
@@ -75,7 +75,7 @@ async fn check_without_socket(config: &Config) -> Result<(), Failure> {
     let response = query_port(address, config.has_tls()).await.map_err(|error| {
         Failure::of(format!("no server seems to use the data directory {data}: {address}"), error)
     })?;
-    if response.store.as_deref() != Some(&*store_tag(store)) {
+    if response.store.as_deref() != Some(&*store_fingerprint(store)) {
         return Err(Failure::Other(
             format!("the server at {address} does not serve the data directory {data}").into(),
         ));

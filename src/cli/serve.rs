@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::scheduling::{background_runtime, request_runtime};
 #[cfg(feature = "otlp")]
 use crate::server::traces::Traces;
-use crate::server::{Purpose, logging, serve};
+use crate::server::{OpenMode, logging, serve};
 
 /// How long a hanging disk may delay the exit of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +46,8 @@ pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure
     };
     #[cfg(not(feature = "otlp"))]
     let logs = logging::start(&config.log);
-    let purpose = if accept_loss { Purpose::AcceptLoss } else { Purpose::Serve };
-    let served = runtime.block_on(serve(config, purpose, Arc::clone(&logs), background.handle()));
+    let mode = if accept_loss { OpenMode::AcceptLoss } else { OpenMode::Serve };
+    let served = runtime.block_on(serve(config, mode, Arc::clone(&logs), background.handle()));
     #[cfg(feature = "otlp")]
     traces.iter().for_each(Traces::end);
     background.shutdown_timeout(SHUTDOWN_TIMEOUT);

@@ -8,8 +8,8 @@ use super::failure::{Failure, exit_code};
 use super::terminal::{count, print_result, size};
 use crate::config::Config;
 use crate::http::api::{
-    BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, Usage, UsageDay, UsageParameters, UsageReport,
-    Waiting,
+    BudgetUse, QuotaReport, ReclaimableContent, ReclaimableReport, StoreUsage, Usage, UsageDay,
+    UsageParameters, UsageReport,
 };
 use crate::metadata::Scope;
 
@@ -81,7 +81,7 @@ fn reclaimable(reclaimable: &ReclaimableReport, text: &mut String) {
     waiting("leased", "blob", &reclaimable.leased, text);
 }
 
-fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
+fn waiting(what: &str, thing: &str, waiting: &ReclaimableContent, text: &mut String) {
     if waiting.count == 0 {
         return;
     }
@@ -166,7 +166,8 @@ mod tests {
     fn reports_reclaimable_space_with_due_times() {
         let usage = Usage { repositories: 1, tags: 1, manifests: 3, ..Usage::default() };
         let at = |hour: u32| Some(format!("2026-01-31T{hour:02}:00:00Z"));
-        let waiting = |count, next, last| Waiting { count, allocated: 3 << 20, due: 0, next, last };
+        let waiting =
+            |count, next, last| ReclaimableContent { count, allocated: 3 << 20, due: 0, next, last };
         let reclaimable = ReclaimableReport {
             now: 1 << 20,
             trash: waiting(2, at(9), at(12)),

@@ -219,7 +219,7 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::api::Ruled;
+    use crate::http::api::PolicyDecision;
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -252,7 +252,11 @@ mod tests {
             index_count: 0,
             subjects: Vec::new(),
             pinned_by: None,
-            rules: vec![Ruled { tag: Some("v1".into()), goes: false, reason: "kept: by rule `r`".into() }],
+            rules: vec![PolicyDecision {
+                tag: Some("v1".into()),
+                goes: false,
+                reason: "kept: by rule `r`".into(),
+            }],
             judged: true,
             leased_until: None,
             kept_by_upload: false,

@@ -114,7 +114,7 @@ impl FairQueue {
         }
     }
 
-    /// Returns how many clients wait for a turn.
+    /// Returns how many requests wait for a turn.
     pub fn waiting(&self) -> usize {
         self.state.lock().waiting.len()
     }
@@ -164,7 +164,7 @@ impl FairQueue {
         unwanted
     }
 
-    /// Asks holders to give their turns back: as many holders as clients are waiting.
+    /// Asks holders to give their turns back: at most one for each waiting request.
     fn review(&self, state: &mut State) {
         let now = Instant::now();
         let mut needs = state.shares.needs();

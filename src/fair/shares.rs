@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One of this many places is kept free for clients that hold none.
+/// A client that is alone leaves one of this many places free, so that the next client gets one at once.
 const RESERVE: usize = 8;
 
 /// The client whose share a turn counts towards.

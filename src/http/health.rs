@@ -12,7 +12,7 @@ pub trait Health: Send + Sync + 'static {
     async fn ready(&self) -> Result<Vec<String>, String>;
 
     /// The tag by which the health check recognises the store that is served.
-    fn store_tag(&self) -> Option<&str> {
+    fn store_fingerprint(&self) -> Option<&str> {
         None
     }
 

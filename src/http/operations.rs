@@ -46,7 +46,7 @@ async fn readyz(State(state): State<Arc<AppState>>) -> Response<Body> {
         Ok(warnings) => (StatusCode::OK, json!({ "status": "ready", "warnings": warnings })),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "reason": reason })),
     };
-    if let Some(tag) = state.health.store_tag() {
+    if let Some(tag) = state.health.store_fingerprint() {
         body["store"] = tag.into();
     }
     routed(Reply::json(status, &body))

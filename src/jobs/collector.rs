@@ -88,7 +88,7 @@ impl Collector {
     }
 
     /// Returns how long a removed manifest stays in the trash.
-    pub fn trash(&self) -> Duration {
+    pub fn trash_retention(&self) -> Duration {
         self.settings.trash
     }
 

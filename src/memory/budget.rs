@@ -197,8 +197,8 @@ impl MemoryBudget {
     }
 
     /// Returns the memory that large reservations leave to small ones of such clients.
-    pub fn room_for_small(&self, holder: Holder) -> usize {
-        self.shared.ledger.room_for_small(holder)
+    pub fn room_for_small_reservations(&self, holder: Holder) -> usize {
+        self.shared.ledger.room_for_small_reservations(holder)
     }
 
     /// Returns whether the budget is short, or something is waiting for memory.

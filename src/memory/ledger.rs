@@ -173,7 +173,7 @@ impl Ledger {
     }
 
     /// Returns the space that large reservations leave to small ones.
-    pub(super) fn room_for_small(&self, holder: Holder) -> usize {
+    pub(super) fn room_for_small_reservations(&self, holder: Holder) -> usize {
         let left =
             |all: usize, large: usize| self.counters[all].limit.saturating_sub(self.counters[large].used());
         match holder {

@@ -42,8 +42,9 @@ pub enum Purpose {
     Windows,
     /// Bodies read into memory.
     Bodies,
-    /// Parsed bodies: manifests, forms, JSON.
-    Forms,
+    /// Parsed bodies (manifests, forms, JSON) and compiled policies.
+    #[strum(serialize = "forms")]
+    ParsedBodies,
     /// Responses waiting for their client to read.
     SendBuffers,
     /// Pages of lists.

@@ -76,23 +76,24 @@ async fn large_reservations_leave_memory_to_small_ones() {
     assert!(budget.try_reserve(Holder::Authenticated, Purpose::Bodies, MIB).is_none());
     assert!(!budget.is_short(Holder::Authenticated), "small reservations have their own part");
     let small: Vec<_> =
-        (0..32).map(|_| budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL)).collect();
+        (0..32).map(|_| budget.try_reserve(Holder::Authenticated, Purpose::ParsedBodies, SMALL)).collect();
     assert!(small.iter().all(Option::is_some));
-    assert!(budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL).is_none());
+    assert!(budget.try_reserve(Holder::Authenticated, Purpose::ParsedBodies, SMALL).is_none());
 }
 
 #[tokio::test]
 async fn a_stream_of_small_reservations_does_not_block_a_large_one() {
     let budget = budget();
     let mut small: std::collections::VecDeque<_> =
-        std::iter::from_fn(|| budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL)).collect();
+        std::iter::from_fn(|| budget.try_reserve(Holder::Authenticated, Purpose::ParsedBodies, SMALL))
+            .collect();
     let mut large = start_reserving(&budget, Holder::Authenticated, 10 * MIB).expect_err("waits");
     for _ in 0..10_000 {
         if (&mut large).now_or_never().is_some() {
             return;
         }
         small.pop_front();
-        small.extend(budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL));
+        small.extend(budget.try_reserve(Holder::Authenticated, Purpose::ParsedBodies, SMALL));
     }
     panic!("the large reservation still waits");
 }
@@ -101,7 +102,7 @@ async fn a_stream_of_small_reservations_does_not_block_a_large_one() {
 async fn anonymous_clients_together_hold_a_quarter() {
     let budget = budget();
     let anonymous: Vec<_> =
-        std::iter::from_fn(|| budget.try_reserve(Holder::Anonymous, Purpose::Forms, SMALL)).collect();
+        std::iter::from_fn(|| budget.try_reserve(Holder::Anonymous, Purpose::ParsedBodies, SMALL)).collect();
     assert_eq!(budget.reserved(), 4 * MIB);
     let mut waits = start_reserving(&budget, Holder::Anonymous, 1).expect_err("waits");
     let _others = start_reserving(&budget, Holder::Authenticated, 10 * MIB).ok().expect("has its own share");

@@ -91,7 +91,8 @@ impl Repository {
         let is_large = blob.size > LARGE_CONFIG_BYTES;
         let _permit = if is_large { LARGE_CONFIGS.acquire().await.ok() } else { None };
         let held = usize::try_from(blob.size).unwrap_or(usize::MAX).saturating_mul(2);
-        let _held = is_large.then(|| registry.memory().charge(Holder::Authenticated, Purpose::Forms, held));
+        let _held =
+            is_large.then(|| registry.memory().charge(Holder::Authenticated, Purpose::ParsedBodies, held));
         let Some(content) = self.read_all(&blob).await else {
             return Config::Unreadable;
         };

@@ -84,7 +84,7 @@ pub struct Settings {
     /// The maximum number of history rows of all tags of a repository.
     pub history_max_rows: usize,
     /// How long the history of a removed tag is kept.
-    pub history_removed: Duration,
+    pub removed_tag_history_retention: Duration,
     /// How long events are kept.
     pub events_keep: Duration,
     /// How many events of each kind are kept.
@@ -119,7 +119,7 @@ impl Default for Settings {
             warn_free: 2 << 30,
             history_keep: DEFAULT_TAG_HISTORY_ROWS,
             history_max_rows: DEFAULT_REPOSITORY_HISTORY_ROWS,
-            history_removed: Duration::from_secs(90 * 24 * 60 * 60),
+            removed_tag_history_retention: Duration::from_secs(90 * 24 * 60 * 60),
             events_keep: Duration::from_secs(90 * 24 * 60 * 60),
             max_events: 1000,
             audit_keep: Duration::from_secs(90 * 24 * 60 * 60),

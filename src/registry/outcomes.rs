@@ -14,7 +14,8 @@ const MAX_REPOSITORIES: usize = 100;
 /// How many tags and digests are remembered for each repository.
 const MAX_NAMES: usize = 100;
 
-/// The latest steps. Locked during a step, so that work which has just ended is always found in one of both places.
+/// The latest steps. Locked during a step, so that work which has just ended is always found: here, or in the metadata
+/// store as work under way.
 pub(super) type Outcomes = Mutex<Latest>;
 
 /// One step per repository, the newest last.

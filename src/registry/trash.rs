@@ -148,7 +148,7 @@ impl Registry {
     /// # Errors
     /// Fails if the metadata store fails.
     pub async fn forget_history(&self) -> Result<bool, ServiceError> {
-        let cutoff = self.clock.now().minus(self.settings.history_removed);
+        let cutoff = self.clock.now().minus(self.settings.removed_tag_history_retention);
         Ok(self.metadata.forget_history(cutoff, HISTORY_BATCH).await?.more)
     }
 }

@@ -106,8 +106,10 @@ impl Reports {
 
     fn kept_until(&self, entry: &TrashEntry) -> Timestamp {
         match entry {
-            TrashEntry::Manifest(manifest) => manifest.removed_at.plus(self.collector.trash()),
-            TrashEntry::Tag(tag) => tag.removed_at.plus(self.registry.settings().history_removed),
+            TrashEntry::Manifest(manifest) => manifest.removed_at.plus(self.collector.trash_retention()),
+            TrashEntry::Tag(tag) => {
+                tag.removed_at.plus(self.registry.settings().removed_tag_history_retention)
+            }
         }
     }
 }

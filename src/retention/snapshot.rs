@@ -12,7 +12,8 @@ pub struct RepoSnapshot {
     pub repo: RepoName,
     /// The tags.
     pub tags: Vec<TagFacts>,
-    /// The live manifests, each once. Tags, children and subjects that are not among them are treated as unknown.
+    /// The live manifests, each once. What a tag, an index or a subject names and is not among them is treated as
+    /// unknown.
     pub manifests: Vec<ManifestFacts>,
 }
 

@@ -6,7 +6,7 @@
 //! | [`LowPriorityPool`] | password hashes | a client waits, so work that gets no processor in time also starts on an ordinary thread |
 //! | [`WriterYield`] | the thread that writes the metadata | pushes wait for it too, and a thread that has lowered its priority may not raise it again; so it gives the processor away between two operations, while no request waits |
 //!
-//! How long one connection is served before the others is limited in `http/listen/turn.rs`.
+//! How long one connection is served before the others is limited in `http/listen/time_slice.rs`.
 
 mod low_priority_pool;
 mod writer_yield;

@@ -71,7 +71,7 @@ pub enum StartError {
          registry that required logins still requires them",
         database.display(),
         data.display(),
-        likely_cause(.loss)
+        restore_hint(.loss)
     )]
     Lost {
         /// The database.
@@ -116,8 +116,8 @@ pub enum StartError {
     },
 }
 
-/// Returns a hint about the likely cause of a loss.
-fn likely_cause(loss: &Loss) -> &'static str {
+/// Returns what to check, or what else to put back, when the right database is put back.
+fn restore_hint(loss: &Loss) -> &'static str {
     match loss {
         Loss::Missing => "is metadata.dir right and mounted?",
         Loss::Foreign { .. } => "are storage.data and metadata.dir right?",

@@ -56,7 +56,7 @@ pub struct Health {
     watch: Arc<Watch>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Arc<Readiness>)>>,
-    store_tag: Option<String>,
+    store_fingerprint: Option<String>,
     /// Whether the last metadata check failed. A second failure in a row counts as permanent.
     metadata_failed: AtomicBool,
 }
@@ -70,7 +70,7 @@ impl Health {
             watch,
             draining,
             last: Mutex::default(),
-            store_tag: store.map(store_tag),
+            store_fingerprint: store.map(store_fingerprint),
             metadata_failed: AtomicBool::new(false),
         }
     }
@@ -144,7 +144,7 @@ impl Health {
 }
 
 /// Returns the tag that identifies a store in health checks: a digest of its id, which reveals nothing else.
-pub fn store_tag(store: Uuid) -> String {
+pub fn store_fingerprint(store: Uuid) -> String {
     let mut tag = hex::encode(Sha256::digest(format!("orlop store {store}")));
     tag.truncate(16);
     tag
@@ -180,8 +180,8 @@ impl crate::http::Health for Health {
         Ok(warnings)
     }
 
-    fn store_tag(&self) -> Option<&str> {
-        self.store_tag.as_deref()
+    fn store_fingerprint(&self) -> Option<&str> {
+        self.store_fingerprint.as_deref()
     }
 
     fn warnings(&self) -> Vec<String> {

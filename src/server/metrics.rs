@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::runtime::Handle;
 
 use super::disk_space::Watch;
-use super::operations::Operator;
+use super::operations::Operations;
 use crate::errors::Chain;
 use crate::jobs::SpaceReclaimer;
 use crate::metadata::{PrefixUsage, QuotaUse, ReclaimableSummary, Scope, Totals};
@@ -40,7 +40,7 @@ type Export<'a> = dyn FnMut(&str, &str, &dyn AnyMetric) -> fmt::Result + 'a;
 
 /// Collects the metrics on each scrape, so that no counters need to be kept current.
 pub(super) struct StoreMetrics {
-    operator: Arc<Operator>,
+    operations: Arc<Operations>,
     watch: Arc<Watch>,
     reclaimer: Arc<SpaceReclaimer>,
     totals: Mutex<Totals>,
@@ -60,13 +60,13 @@ impl fmt::Debug for StoreMetrics {
 impl StoreMetrics {
     /// Creates the collector. The `named_prefixes` largest prefixes of repository names get metrics of their own.
     pub(super) fn new(
-        operator: Arc<Operator>,
+        operations: Arc<Operations>,
         watch: Arc<Watch>,
         reclaimer: Arc<SpaceReclaimer>,
         named_prefixes: usize,
     ) -> Self {
         Self {
-            operator,
+            operations,
             watch,
             reclaimer,
             totals: Mutex::default(),
@@ -80,7 +80,7 @@ impl StoreMetrics {
     /// Returns the totals. If they are not available without waiting, returns the last ones.
     fn totals(&self) -> Totals {
         let mut last = self.totals.lock();
-        if let Some(Ok(totals)) = self.operator.opened.registry.metadata().totals().now_or_never() {
+        if let Some(Ok(totals)) = self.operations.opened.registry.metadata().totals().now_or_never() {
             *last = totals;
         }
         *last
@@ -88,7 +88,7 @@ impl StoreMetrics {
 
     /// Returns the number of quarantined blobs. If it is not available without waiting, returns the last one.
     fn quarantined(&self) -> u64 {
-        let metadata = self.operator.opened.registry.metadata();
+        let metadata = self.operations.opened.registry.metadata();
         let count = metadata.count_quarantined(MAX_COUNTED_QUARANTINED).now_or_never();
         if let Some(Ok(count)) = count {
             self.quarantined.store(count, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl StoreMetrics {
     }
 
     fn retention(&self, show: &mut Export<'_>) -> fmt::Result {
-        let status = self.operator.retention.status();
+        let status = self.operations.retention.status();
         let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
         show("retention_expired_tags", "Tags that policies removed", &counter(status.tags))?;
         let help = "Manifests that policies moved to the trash, without the manifests that follow them";
@@ -116,14 +116,14 @@ impl StoreMetrics {
         show("blob_allocated_bytes", help, &gauge(totals.blob_allocated))?;
         let help = "Disk space of blobs that are pending deletion";
         show("doomed_allocated_bytes", help, &gauge(totals.pending_deletion_allocated))?;
-        if let Some(Ok(database)) = self.operator.opened.registry.metadata().own_size().now_or_never() {
+        if let Some(Ok(database)) = self.operations.opened.registry.metadata().own_size().now_or_never() {
             show("database_bytes", "Disk space of the database with its log", &gauge(database))?;
         }
         // Without a first measurement these metrics are left out; the next scrape has them.
-        let operator = Arc::clone(&self.operator);
+        let operations = Arc::clone(&self.operations);
         let measure = async move || {
-            let rules = operator.collector.rules().await?;
-            Ok(operator.opened.registry.metadata().reclaimable_summary(&Scope::All, &rules).await?)
+            let rules = operations.collector.rules().await?;
+            Ok(operations.opened.registry.metadata().reclaimable_summary(&Scope::All, &rules).await?)
         };
         let Some(reclaimable) = self.reclaimable.last(measure) else {
             return Ok(());
@@ -138,7 +138,7 @@ impl StoreMetrics {
 
     /// Metrics with labels: quotas and the largest prefixes.
     fn labelled(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let registry = &self.operator.opened.registry;
+        let registry = &self.operations.opened.registry;
         let metadata = Arc::clone(registry.metadata());
         if let Some(Ok(quotas)) = registry.quota_use(None).now_or_never() {
             export_quotas(&quotas, encoder)?;
@@ -153,7 +153,7 @@ impl StoreMetrics {
         let Some(state) = self.watch.budget() else {
             return Ok(());
         };
-        let registry = &self.operator.opened.registry;
+        let registry = &self.operations.opened.registry;
         show("budget_bytes", "Disk budget: maximum bytes on disk", &gauge(state.budget))?;
         show("budget_used_bytes", "Used bytes of the budget, open uploads included", &gauge(state.taken()))?;
         show("budget_high_bytes", "High mark: above it space is reclaimed", &gauge(state.high))?;
@@ -167,7 +167,7 @@ impl StoreMetrics {
     }
 
     fn scrub(&self, show: &mut Export<'_>) -> fmt::Result {
-        let status = self.operator.scrub.status();
+        let status = self.operations.scrub.status();
         let finished = status.finished_at.map_or(0.0, |at| at.0 as f64 / 1e3);
         show("scrub_checked_bytes", "Bytes that the scrub has verified", &counter(status.checked_bytes))?;
         show("scrub_checked_blobs", "Blobs that the scrub has verified", &counter(status.checked_blobs))?;
@@ -184,7 +184,7 @@ impl StoreMetrics {
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let totals = self.totals();
-        let status = self.operator.collector.status();
+        let status = self.operations.collector.status();
         let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
         let mut show =
             |name: &str, help: &str, metric: &dyn AnyMetric| metric.export(&mut encoder, name, help);

@@ -31,7 +31,7 @@ pub(super) const RESTORING: &str = "restoring";
 
 /// Why a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum OpenMode {
     /// To serve it. Creates what is missing.
     Serve,
     /// To serve it even if its metadata was lost.
@@ -61,34 +61,34 @@ impl Opened {
     ///
     /// # Errors
     /// Fails if the store is locked, lost, missing or cannot be opened.
-    pub async fn open(config: &Config, purpose: Purpose) -> Result<Self, StartError> {
+    pub async fn open(config: &Config, mode: OpenMode) -> Result<Self, StartError> {
         let data = config.storage.data.clone();
         let metadata_dir = config.metadata_dir();
         refuse_network(&metadata_dir)?;
-        make_directory(&data, purpose)?;
+        make_directory(&data, mode)?;
         let lock = StoreLock::take(&data)?;
         if data.join(RESTORING).exists() {
             return Err(StartError::HalfRestored(data));
         }
-        Self::open_locked(config, purpose, lock).await
+        Self::open_locked(config, mode, lock).await
     }
 
     /// Opens a store whose data directory is locked.
     pub(super) async fn open_locked(
         config: &Config,
-        purpose: Purpose,
+        mode: OpenMode,
         mut lock: StoreLock,
     ) -> Result<Self, StartError> {
         let data = config.storage.data.clone();
         let metadata_dir = config.metadata_dir();
         let failures = Arc::<Failures>::default();
-        let Stores { blobs, metadata, run } = Opening::of(config, purpose).open(&mut lock, &failures).await?;
+        let Stores { blobs, metadata, run } = Opening::of(config, mode).open(&mut lock, &failures).await?;
         refuse_small_disk(config, &blobs).await?;
         let stays_closed = metadata.stays_closed()?;
         let blobs = Arc::new(FailureRecordingStore::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
         let registry = Registry::new(blobs, metadata, clock, registry_settings(config));
-        if purpose != Purpose::Maintain && !config.storage.read_only {
+        if mode != OpenMode::Maintain && !config.storage.read_only {
             registry.enforce_quotas().await?;
         }
         Ok(Self { registry, data, metadata_dir, failures, stays_closed, run, _lock: lock })
@@ -105,9 +105,9 @@ impl Opened {
     }
 
     /// Starts recording in the state file whether `access_control` requires logins.
-    pub fn watch_access(&self, access_control: &Arc<AccessControl>) {
+    pub fn record_login_requirement(&self, access_control: &Arc<AccessControl>) {
         if let Some(run) = &self.run {
-            run.watch_access(access_control);
+            run.record_login_requirement(access_control);
         }
     }
 
@@ -148,13 +148,13 @@ async fn refuse_small_disk(config: &Config, blobs: &FilesystemStore) -> Result<(
     Err(StartError::setting("storage.min_free", message))
 }
 
-fn make_directory(data: &Path, purpose: Purpose) -> Result<(), StartError> {
+fn make_directory(data: &Path, mode: OpenMode) -> Result<(), StartError> {
     if data.is_dir() {
         return Ok(());
     }
-    match purpose {
-        Purpose::Maintain => Err(StartError::NoStore(data.into())),
-        Purpose::Serve | Purpose::AcceptLoss => {
+    match mode {
+        OpenMode::Maintain => Err(StartError::NoStore(data.into())),
+        OpenMode::Serve | OpenMode::AcceptLoss => {
             fs::create_dir_all(data).map_err(|error| unusable(data, error))
         }
     }
@@ -182,7 +182,7 @@ struct Stores {
 /// Opens the stores that a configuration describes.
 struct Opening<'a> {
     config: &'a Config,
-    purpose: Purpose,
+    mode: OpenMode,
     data: PathBuf,
     metadata_dir: PathBuf,
     file: StateFile,
@@ -190,11 +190,11 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     /// Prepares to open the stores that `config` describes.
-    fn of(config: &'a Config, purpose: Purpose) -> Self {
+    fn of(config: &'a Config, mode: OpenMode) -> Self {
         let data = config.storage.data.clone();
         let metadata_dir = config.metadata_dir();
         let file = StateFile::of(&data);
-        Self { config, purpose, data, metadata_dir, file }
+        Self { config, mode, data, metadata_dir, file }
     }
 
     /// Opens the stores and locks the metadata directory in `lock`.
@@ -242,7 +242,7 @@ impl<'a> Opening<'a> {
     fn refuse_absent(&self, found: &Evidence, loss: Option<&Loss>) -> Result<(), StartError> {
         let missing = found.database.state == DatabaseState::Missing;
         let absent = found.store.is_none() || (missing && loss.is_none());
-        if self.purpose == Purpose::Maintain && absent {
+        if self.mode == OpenMode::Maintain && absent {
             return Err(StartError::NoStore(self.data.clone()));
         }
         let is_bound = matches!(found.database.state, DatabaseState::Readable { store: Some(_), .. });
@@ -258,7 +258,7 @@ impl<'a> Opening<'a> {
 
     /// Fails for a loss, unless the command line accepts it.
     fn accept(&self, loss: Loss) -> Result<Loss, StartError> {
-        if self.purpose != Purpose::AcceptLoss {
+        if self.mode != OpenMode::AcceptLoss {
             return Err(StartError::Lost { database: self.database(), data: self.data.clone(), loss });
         }
         if self.config.storage.read_only {

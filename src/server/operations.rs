@@ -124,7 +124,7 @@ pub enum OperationError {
 }
 
 /// Runs operations on an open store. In a server, it shares the server's background jobs.
-pub struct Operator {
+pub struct Operations {
     /// The open store.
     pub opened: Arc<Opened>,
     /// The garbage collector. In a server, it is the one of the background job, so that both use the same clock guard.
@@ -137,7 +137,7 @@ pub struct Operator {
     pub access_control: Arc<AccessControl>,
 }
 
-impl Operator {
+impl Operations {
     /// Builds the jobs for `opened` with the settings and policies of `config`. Immutable tags are enforced from now
     /// on.
     ///

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::errors::StartError;
 use super::filesystem::refuse_overlap;
 use super::lock::{DataLock, StoreLock};
-use super::open::{Opened, Purpose, RESTORING, refuse_network};
+use super::open::{OpenMode, Opened, RESTORING, refuse_network};
 use super::state_file::StateFile;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -55,7 +55,7 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
     // A state file of an interrupted restore describes the database that is replaced now.
     within(data, StateFile::of(data).remove())?;
     let copied = backup::restore(dir, data, &metadata_dir, progress).await.map_err(StartError::Restore)?;
-    let opened = Opened::open_locked(config, Purpose::Maintain, lock).await?;
+    let opened = Opened::open_locked(config, OpenMode::Maintain, lock).await?;
     cancel_uploads(&opened.registry).await?;
     let verified = fsck(&opened.registry, true, progress).await?;
     within(data, remove_marker(data))?;

@@ -19,8 +19,8 @@ use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, check_periodically};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
-use super::open::{Opened, Purpose};
-use super::operations::Operator;
+use super::open::{OpenMode, Opened};
+use super::operations::Operations;
 use super::process::{install_signal_handlers, raise_open_file_limit};
 use super::settings::{http_settings, listen_settings};
 use super::tasks::{Tasks, supervise};
@@ -55,13 +55,13 @@ const BACKLOG: u32 = 4096;
 /// Fails if the server cannot start, and with [`StartError::SyncFailed`] if a sync failed while it served.
 pub async fn serve(
     config: Config,
-    purpose: Purpose,
+    mode: OpenMode,
     logs: Arc<Logs>,
     background: &Handle,
 ) -> Result<(), StartError> {
     let draining = install_signal_handlers(logs).map_err(StartError::Signals)?;
     raise_open_file_limit(config.server.max_connections.get());
-    let server = Server::start(&config, purpose, draining, background).await?;
+    let server = Server::start(&config, mode, draining, background).await?;
     match server.run(&config, background).await {
         Some(error) => Err(StartError::SyncFailed(error)),
         None => Ok(()),
@@ -70,7 +70,7 @@ pub async fn serve(
 
 /// A started server with everything it needs to serve.
 struct Server {
-    operator: Arc<Operator>,
+    operations: Arc<Operations>,
     health: Arc<Health>,
     watch: Arc<Watch>,
     reclaimer: Arc<SpaceReclaimer>,
@@ -84,18 +84,18 @@ struct Server {
 impl Server {
     async fn start(
         config: &Config,
-        purpose: Purpose,
+        mode: OpenMode,
         draining: CancellationToken,
         background: &Handle,
     ) -> Result<Self, StartError> {
         let Certificates { tls, acme } = Certificates::open(config)?;
-        let opened = Arc::new(Opened::open(config, purpose).await?);
+        let opened = Arc::new(Opened::open(config, mode).await?);
         warn_of_foreign_images(&opened.data);
         let settings = listen_settings(config, tls, opened.registry.memory().clone());
-        let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
+        let key_folder = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
         let effective = opened.effective_config(config);
-        let access_control = load_access_control(&effective, metadata, keys, Some(background)).await?;
+        let access_control = load_access_control(&effective, metadata, key_folder, Some(background)).await?;
         let access_control = Arc::new(access_control.with_memory_budget(opened.registry.memory().clone()));
         for pair in access_control.look_alikes() {
             tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ only in case");
@@ -105,7 +105,7 @@ impl Server {
         {
             show_once(&password);
         }
-        opened.watch_access(&access_control);
+        opened.record_login_requirement(&access_control);
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
             if interrupted > 0 {
@@ -117,17 +117,17 @@ impl Server {
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
-        let operator = Operator::new(config, Arc::clone(&opened), access_control).await?;
-        let of_policies = operator.retention.policy_set().in_force();
+        let operations = Operations::new(config, Arc::clone(&opened), access_control).await?;
+        let of_policies = operations.retention.policy_set().in_force();
         for warning in config.warnings().iter().chain(&of_policies.warnings) {
             tracing::warn!("{warning}");
         }
-        let evictor: Arc<dyn Evictor> = Arc::clone(&operator.retention) as _;
-        let collector = Arc::clone(&operator.collector);
+        let evictor: Arc<dyn Evictor> = Arc::clone(&operations.retention) as _;
+        let collector = Arc::clone(&operations.collector);
         let reclaimer = SpaceReclaimer::new(Arc::clone(&opened.registry), collector, Some(evictor));
-        let operator = Arc::new(operator);
+        let operations = Arc::new(operations);
         let reclaimer = Arc::new(reclaimer);
-        Ok(Self { operator, health, watch, reclaimer, settings, acme, listener, address, draining })
+        Ok(Self { operations, health, watch, reclaimer, settings, acme, listener, address, draining })
     }
 
     /// Serves until shutdown. Returns the error if a failed sync ended it.
@@ -135,7 +135,7 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         self.spawn_jobs(config, &Tasks { tracker: &tasks, background, stop: &stop });
-        let api = self.operator.api(Arc::clone(&self.health) as _, config.api.changes);
+        let api = self.operations.api(Arc::clone(&self.health) as _, config.api.changes);
         self.spawn_admin(Arc::clone(&api), &tasks, &stop);
         let app = self.app(config, api);
         self.announce(config);
@@ -145,27 +145,27 @@ impl Server {
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await.is_err() {
             tracing::warn!("background work did not stop in time");
         }
-        admin::remove(&self.operator.opened.data);
-        let registry = &self.operator.opened.registry;
+        admin::remove(&self.operations.opened.data);
+        let registry = &self.operations.opened.registry;
         registry.checkpoint_uploads(true).await;
-        self.operator.scrub.shut_down().await;
+        self.operations.scrub.shut_down().await;
         if let Err(error) = registry.flush_pulls().await {
             tracing::warn!(error = %Chain(&error), "failed to record the last pulls");
         }
         if let Err(error) = registry.flush_audit(true).await {
             tracing::warn!(error = %Chain(&error), "failed to write the end of the audit log");
         }
-        let opened = Arc::clone(&self.operator.opened);
+        let opened = Arc::clone(&self.operations.opened);
         let _ = tokio::task::spawn_blocking(move || opened.close()).await;
         tracing::info!("stopped");
-        self.operator.opened.failures.first()
+        self.operations.opened.failures.first()
     }
 
     fn spawn_jobs(&self, config: &Config, tasks: &Tasks<'_>) {
         tasks.supervise("watch", &self.watch, watch);
         tasks.supervise("health", &self.health, check_periodically);
-        tasks.spawn_job(self.operator.scrub.clone(), SCRUB_INTERVAL);
-        let audit = AuditUpkeep::new(Arc::clone(&self.operator.opened.registry));
+        tasks.spawn_job(self.operations.scrub.clone(), SCRUB_INTERVAL);
+        let audit = AuditUpkeep::new(Arc::clone(&self.operations.opened.registry));
         tasks.spawn_job(Arc::new(audit), UPKEEP_INTERVAL);
         if config.storage.read_only {
             if self.acme.is_some() {
@@ -179,21 +179,21 @@ impl Server {
             // Not in the background: on a busy machine the certificate authority would time out.
             tasks.supervise("acme", acme, |acme| async move { acme.run().await });
         }
-        tasks.supervise("state", &self.operator.opened, refresh_state_periodically);
-        let opened = Arc::clone(&self.operator.opened);
+        tasks.supervise("state", &self.operations.opened, refresh_state_periodically);
+        let opened = Arc::clone(&self.operations.opened);
         let draining = self.draining.clone();
         tasks.tracker.spawn(tasks.stop.clone().run_until_cancelled_owned(async move {
             let blobs = opened.registry.blobs();
             opened.failures.wait_until_restart_is_due(&**blobs, &opened.metadata_dir).await;
             draining.cancel();
         }));
-        let registry = Arc::clone(&self.operator.opened.registry);
+        let registry = Arc::clone(&self.operations.opened.registry);
         let repositories = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
-        tasks.spawn_job(self.operator.collector.clone(), config.gc.interval.0);
-        tasks.spawn_job(self.operator.retention.clone(), config.retention.interval.0);
+        tasks.spawn_job(self.operations.collector.clone(), config.gc.interval.0);
+        tasks.spawn_job(self.operations.retention.clone(), config.retention.interval.0);
         tasks.spawn_job(Arc::new(repositories), UPKEEP_INTERVAL);
         let accounts = AccountUpkeep::new(
-            Arc::clone(self.operator.access_control.accounts()),
+            Arc::clone(self.operations.access_control.accounts()),
             Arc::clone(registry.clock()),
         );
         tasks.spawn_job(Arc::new(accounts), ACCOUNTS_INTERVAL);
@@ -212,7 +212,7 @@ impl Server {
     }
 
     fn spawn_admin(&self, api: Arc<Api>, tasks: &TaskTracker, stop: &CancellationToken) {
-        let listener = match admin::bind(&self.operator.opened.data) {
+        let listener = match admin::bind(&self.operations.opened.data) {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::warn!(%error, "admin socket unavailable: other commands need a stopped server");
@@ -220,7 +220,7 @@ impl Server {
             }
         };
         let readiness = admin::readiness(Arc::clone(&self.health), self.address, self.settings.tls.is_some());
-        let router = admin::router(Arc::clone(&self.operator), api).merge(readiness);
+        let router = admin::router(Arc::clone(&self.operations), api).merge(readiness);
         let settings = ListenSettings {
             max_connections: 16,
             // A client suspended with ^Z may resume.
@@ -236,19 +236,19 @@ impl Server {
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let store = StoreMetrics::new(
-            Arc::clone(&self.operator),
+            Arc::clone(&self.operations),
             Arc::clone(&self.watch),
             Arc::clone(&self.reclaimer),
             config.metrics.repositories.get(),
         );
         exposition.register_collector(Box::new(store));
-        exposition.register_collector(Box::new(self.operator.opened.registry.memory().clone()));
+        exposition.register_collector(Box::new(self.operations.opened.registry.memory().clone()));
         if let Some(tls) = &self.settings.tls {
             exposition.register_collector(Box::new(CertificateMetrics(Arc::clone(tls))));
         }
         let state = AppState {
-            access_control: Arc::clone(&self.operator.access_control),
-            registry: Arc::clone(&self.operator.opened.registry),
+            access_control: Arc::clone(&self.operations.access_control),
+            registry: Arc::clone(&self.operations.opened.registry),
             settings: http_settings(config),
             health: Arc::clone(&self.health) as _,
             metrics,
@@ -262,7 +262,7 @@ impl Server {
         let data = config.storage.data.display();
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let mode = if config.storage.read_only { ", read-only" } else { "" };
-        let access_control = &self.operator.access_control;
+        let access_control = &self.operations.access_control;
         let access = if access_control.is_open() {
             "open to anyone who can reach it: orlop user add, or auth.htpasswd, closes it"
         } else {

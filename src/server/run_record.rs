@@ -138,7 +138,7 @@ fn is_full(error: &io::Error) -> bool {
 
 impl RunRecord {
     /// Starts recording whether `access_control` requires logins.
-    pub(super) fn watch_access(&self, access_control: &Arc<AccessControl>) {
+    pub(super) fn record_login_requirement(&self, access_control: &Arc<AccessControl>) {
         let _ = self.access.set(Arc::clone(access_control));
         self.refresh();
     }

@@ -25,7 +25,7 @@ pub(super) fn registry_settings(config: &Config) -> Settings {
         warn_free: config.storage.warn_free.0,
         history_keep: config.history.keep.get(),
         history_max_rows: config.history.max_rows.get(),
-        history_removed: config.history.removed.0,
+        removed_tag_history_retention: config.history.removed.0,
         events_keep: config.events.keep.0,
         max_events: config.events.most.get(),
         audit_keep: config.audit.keep.0,

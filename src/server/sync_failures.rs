@@ -167,7 +167,7 @@ impl StagedBytes for FailureRecordingBytes {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::server::{Opened, Purpose};
+    use crate::server::{OpenMode, Opened};
 
     fn reason_recorded_for(error: StoreError) -> Option<String> {
         let failures = Failures::default();
@@ -188,7 +188,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.storage.data = dir.path().join("data");
-        let opened = Opened::open(&config, Purpose::Serve).await.expect("opened");
+        let opened = Opened::open(&config, OpenMode::Serve).await.expect("opened");
         opened.failures.record("first");
         opened.failures.record("second");
         assert_eq!(opened.failures.reason().as_deref(), Some("first"));

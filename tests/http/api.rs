@@ -5,8 +5,8 @@ use std::time::Duration;
 use orlop::clock::Timestamp;
 use orlop::http::api::{
     Applied, Changes, Checked, ImportedPolicies, Manifest, ManifestReasons, Page, Plan, PlanItem,
-    PolicyChanged, PolicyList, PresetEntry, Problem, Repository, Ruled, Run, Stage, Status, Tag, TagTarget,
-    UsageDay, UsageReport, Why,
+    PolicyChanged, PolicyDecision, PolicyList, PresetEntry, Problem, Repository, Run, Stage, Status, Tag,
+    TagTarget, UsageDay, UsageReport, Why,
 };
 use orlop::registry::Access;
 use reqwest::{Method, RequestBuilder};
@@ -452,7 +452,7 @@ async fn sets_plans_and_applies_policies() {
         let found: Why = get(&server, &format!("/api/v1/why?repository=team%2Fapp&reference={tag}")).await;
         found.manifests.into_iter().next().expect("a manifest")
     };
-    let kept = Ruled { tag: Some("v1".into()), goes: false, reason: all[2].reason.clone() };
+    let kept = PolicyDecision { tag: Some("v1".into()), goes: false, reason: all[2].reason.clone() };
     assert_eq!((why("v1").await.rules, why("v1").await.judged), (vec![kept], true));
     let [goes, _itself] = &why("a").await.rules[..] else { panic!("two rows") };
     assert!(goes.goes && goes.reason.starts_with("expired by rule `old` of policy `mine`"), "{goes:?}");

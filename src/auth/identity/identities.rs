@@ -53,7 +53,7 @@ impl Identities {
         self.providers.iter().find(|provider| provider.name == name)
     }
 
-    /// How long an identity may keep getting new bearer tokens with a renewal token.
+    /// How long an identity may keep getting new bearer tokens with a refresh token.
     pub(in crate::auth) fn session_lifetime(&self, identity: &FederatedIdentity) -> Option<Duration> {
         self.providers
             .iter()
@@ -125,7 +125,7 @@ impl Identities {
         };
         Some(match authority.verify_token(token, now).await {
             Ok((name, grants, until)) => {
-                let bearer = Bearer { subject: TokenSubject::Delegated(name), grants };
+                let bearer = Bearer { subject: TokenSubject::AuthorityClient(name), grants };
                 Ok((Principal::Bearer(Arc::new(bearer)), until))
             }
             Err(error) => Err(("authority", error)),

@@ -77,10 +77,10 @@ pub use tags::{Tag, TagTarget};
 pub use time::Time;
 pub use trash::{Emptied, EmptyRequest, RestoreRequest, Restored, TrashParameters};
 pub use usage::{
-    BlobUsage, BudgetUse, QuotaReport, ReclaimableReport, RepositoryUsage, StoreUsage, Stored, TagUsage,
-    Usage, UsageDay, UsageParameters, UsageReport, Waiting,
+    BlobUsage, BudgetUse, QuotaReport, ReclaimableContent, ReclaimableReport, RepositoryUsage, StoreUsage,
+    Stored, TagUsage, Usage, UsageDay, UsageParameters, UsageReport,
 };
-pub use why::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why, WhyParameters};
+pub use why::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, PolicyDecision, Stage, Why, WhyParameters};
 
 /// The path that all routes of the API begin with.
 pub const ROOT: &str = super::paths::API_ROOT;

@@ -188,7 +188,7 @@ impl<A: Handler> Service<A> {
             async move {
                 if stream.is_none() {
                     // hyper may serve many pipelined requests in one poll.
-                    poll_fn(|cx| this.guard.state.turn.poll_remaining(cx)).await;
+                    poll_fn(|cx| this.guard.state.time_slice.poll_remaining(cx)).await;
                 }
                 let body = this.respond(request, open).await;
                 // From here on, the stream waits for the client to read.

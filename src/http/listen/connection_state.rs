@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::settings::ListenSettings;
-use super::turn::Turn;
+use super::time_slice::TimeSlice;
 use crate::memory::{Holder, MAX_WAIT};
 
 /// How long a client may read nothing of a response while nothing is scarce. Some clients stop reading while
@@ -53,7 +53,7 @@ pub(super) struct ConnectionState {
     worked_at: AtomicU64,
     active_at: AtomicU64,
     /// The connection's turn, which limits how long it is served at a stretch.
-    pub(super) turn: Turn,
+    pub(super) time_slice: TimeSlice,
 }
 
 /// What the listener asked of a connection.
@@ -70,9 +70,9 @@ pub(super) enum CloseRequest {
 
 impl ConnectionState {
     /// Creates the state of a connection that takes turns with others.
-    pub(super) fn with_turn(turn: Turn) -> Self {
+    pub(super) fn with_time_slice(time_slice: TimeSlice) -> Self {
         let now = milliseconds();
-        Self { turn, worked_at: AtomicU64::new(now), active_at: AtomicU64::new(now), ..Self::default() }
+        Self { time_slice, worked_at: AtomicU64::new(now), active_at: AtomicU64::new(now), ..Self::default() }
     }
 
     /// Asks the connection to close. A weaker request does not replace a stronger one.

@@ -116,7 +116,7 @@ impl<S: Socket> MeteredIo<S> {
     /// While a request is open, reading continues: its body, and HTTP/2 frames of other streams, must not
     /// wait.
     fn poll_read_new(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.state.turn.poll_remaining(cx));
+        ready!(self.state.time_slice.poll_remaining(cx));
         let starts_request = self.state.requests() == 0;
         if starts_request {
             let released = self.brake.poll_released(cx);
@@ -124,7 +124,7 @@ impl<S: Socket> MeteredIo<S> {
             ready!(released);
         }
         let may_be_body = self.state.is_multiplexed() || !starts_request;
-        let reads_little = !may_be_body || self.state.turn.is_short();
+        let reads_little = !may_be_body || self.state.time_slice.is_short();
         if !reads_little || buf.remaining() <= MAX_SMALL_READ {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }

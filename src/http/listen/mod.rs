@@ -17,8 +17,8 @@ mod request;
 mod sendfile;
 mod settings;
 mod streams;
+mod time_slice;
 mod tls;
-mod turn;
 mod waiting;
 
 use std::io;

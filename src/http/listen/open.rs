@@ -14,7 +14,7 @@ use super::connection_state::{CloseRequest, ConnectionState, milliseconds};
 use super::linger::Lingering;
 use super::peer::Peer;
 use super::settings::ListenSettings;
-use super::turn::Turn;
+use super::time_slice::TimeSlice;
 use crate::fair::client_network;
 use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
 
@@ -137,7 +137,7 @@ impl Shared {
             return None;
         }
         let account = client.as_ref().map(|client| open.clients.add_connection(client)).unwrap_or_default();
-        let state = Arc::new(ConnectionState::with_turn(Turn::new(Arc::clone(&self.count))));
+        let state = Arc::new(ConnectionState::with_time_slice(TimeSlice::new(Arc::clone(&self.count))));
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, Connection { client: client.clone(), state: Arc::clone(&state) });
@@ -246,13 +246,14 @@ impl Shared {
     }
 
     /// Whether the requests of a client hold more memory than its share while more than half of the budget is
-    /// used. All shares together are a quarter of the memory for requests, which leaves a quarter to new
-    /// clients.
+    /// used. The shares of several clients together are a quarter of the memory that large reservations leave, an
+    /// eighth each for users and for anonymous clients if there are both; a single client may have three quarters. A
+    /// quarter is left to new clients.
     pub(super) fn is_over_memory_share(&self, guard: &ConnectionGuard) -> bool {
         let budget = &self.settings.memory;
         let holder = guard.state.holder();
         let Some(client) = guard.client.as_ref().filter(|_| budget.is_crowded(holder)) else { return false };
-        let room = budget.room_for_small(holder);
+        let room = budget.room_for_small_reservations(holder);
         let open = self.open.lock();
         let share = match open.clients.count_like(client) {
             clients if open.clients.are_mixed() => room / 8 / clients,

@@ -56,7 +56,7 @@ impl<F: Future> Future for RepollOnSelfWake<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Self { future, state, self_waker, waker } = &mut *self;
         self_waker.task.register(cx.waker());
-        state.turn.start();
+        state.time_slice.start();
         for _ in 0..MAX_POLLS {
             self_waker.state.store(POLLED, Ordering::SeqCst);
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(waker)) {
@@ -65,7 +65,7 @@ impl<F: Future> Future for RepollOnSelfWake<F> {
             if self_waker.state.swap(IDLE, Ordering::SeqCst) == POLLED {
                 return Poll::Pending;
             }
-            if state.turn.is_over() {
+            if state.time_slice.is_over() {
                 break;
             }
         }

@@ -49,6 +49,7 @@ pub struct Skip {
 pub(super) struct Steps<'a> {
     pub(super) registry: &'a Registry,
     pub(super) plan: &'a PlanReport,
+    /// The length of a lease: what a client with push access has checked for within this time stays.
     pub(super) lease: Duration,
     pub(super) by: Option<&'a str>,
 }

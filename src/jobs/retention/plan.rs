@@ -185,7 +185,7 @@ impl RepoRows {
         self.retain(|row| !is_kept(row));
     }
 
-    /// Removes the rows of steps after `last`, and of items that are removed with them.
+    /// Removes the rows of steps after `last`, and all rows that are not steps.
     pub(super) fn leave_out_steps_behind(&mut self, repo: usize, last: StepKey) {
         self.retain(|row| row.key(repo).is_some_and(|key| key <= last));
     }
@@ -261,7 +261,7 @@ fn is_kept_by_another(decision: &Decision) -> bool {
     matches!(decision, Decision::Keep { by } if by.iter().any(is_reference))
 }
 
-/// Whether only a rule keeps a manifest.
+/// Whether a rule keeps a manifest. The caller has excluded those that a tag, an index or a subject keeps.
 fn is_pinned(decision: &Decision) -> bool {
     let is_rule = |reason: &KeepReason| {
         matches!(reason, KeepReason::Rule(_) | KeepReason::Unknown(_) | KeepReason::History { .. })

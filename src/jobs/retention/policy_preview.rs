@@ -59,7 +59,11 @@ impl Retention {
     }
 
     async fn reserve_compile_memory(&self) -> Result<Reservation, ServiceError> {
-        Ok(self.registry.memory().reserve(Holder::Authenticated, Purpose::Forms, MAX_COMPILED_BYTES).await?)
+        Ok(self
+            .registry
+            .memory()
+            .reserve(Holder::Authenticated, Purpose::ParsedBodies, MAX_COMPILED_BYTES)
+            .await?)
     }
 
     /// Returns the repositories in which every tag would be removed now because of this policy. The list is empty if

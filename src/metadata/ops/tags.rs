@@ -76,8 +76,8 @@ pub(in crate::metadata) fn find_immutable_conflict(
     Ok(None)
 }
 
-/// Points a tag at a manifest, and queues the manifest that it pointed at before for review. Without a `kind` the
-/// change is a push.
+/// Points a tag at a manifest. Queues the manifest that it pointed at before, so that the garbage collector checks
+/// whether anything still refers to it. Without a `kind` the change is a push.
 pub(in crate::metadata) fn point_tag(
     c: &dyn Connection,
     repo: i64,

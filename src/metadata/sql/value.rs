@@ -111,7 +111,7 @@ macro_rules! numbers {
 
 numbers!(u8, u16, u32, i64);
 
-/// Unsigned numbers of 64 bits are stored as the signed number of the same bits. Sizes and counts never need the last
+/// Unsigned numbers of 64 bits are stored as the signed number of the same bits. Sizes and counts never need the highest
 /// bit.
 impl ToSql for u64 {
     fn to_sql(&self) -> Value<'_> {

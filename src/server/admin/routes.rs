@@ -23,7 +23,7 @@ use crate::http::api::{self, Api};
 use crate::maintenance::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
 use crate::server::health::{Health, Readiness};
-use crate::server::operations::{Operation, Operator};
+use crate::server::operations::{Operation, Operations};
 
 /// Minimum time between progress lines, in milliseconds.
 const PROGRESS_INTERVAL_MS: u64 = 100;
@@ -55,13 +55,13 @@ pub struct Status {
 }
 
 /// Builds the router for command-line requests, for a running server or for this process.
-pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
+pub fn router(operations: Arc<Operations>, api: Arc<Api>) -> Router {
     Router::new()
         .route("/gc", operation(|GcQuery { dry_run }| Operation::Gc { dry_run }))
         .route("/fsck", operation(|FsckQuery { repair }| Operation::Fsck { repair }))
         .route("/scrub", operation(|ScrubQuery { now, rate }| Operation::Scrub { now, rate }))
         .route("/backup", operation(|BackupQuery { dir }| Operation::Backup { dir }))
-        .with_state(operator)
+        .with_state(operations)
         .merge(api::router(api))
 }
 
@@ -81,9 +81,11 @@ async fn readyz(State((health, listen, tls)): State<(Arc<Health>, SocketAddr, bo
 }
 
 /// Routes requests with these parameters to the operation that `build` returns.
-fn operation<Q: DeserializeOwned + Send + 'static>(build: fn(Q) -> Operation) -> MethodRouter<Arc<Operator>> {
-    post(async move |State(operator): State<Arc<Operator>>, Query(query): Query<Q>| {
-        run(operator, build(query))
+fn operation<Q: DeserializeOwned + Send + 'static>(
+    build: fn(Q) -> Operation,
+) -> MethodRouter<Arc<Operations>> {
+    post(async move |State(operations): State<Arc<Operations>>, Query(query): Query<Q>| {
+        run(operations, build(query))
     })
 }
 
@@ -112,22 +114,23 @@ struct BackupQuery {
 }
 
 /// Runs an operation in its own task, which ends when the client disconnects.
-fn run(operator: Arc<Operator>, operation: Operation) -> Response {
+fn run(operations: Arc<Operations>, operation: Operation) -> Response {
     let (lines, response) = mpsc::channel::<Bytes>(16);
     tokio::spawn(async move {
         tracing::info!(%operation, "operation requested through the admin socket");
         let disconnected = lines.clone();
         let last = tokio::select! {
-            last = run_operation(&operator, &operation, &lines) => last,
+            last = run_operation(&operations, &operation, &lines) => last,
             () = disconnected.closed() => {
-                audit(&operator, &operation, AuditOutcome::Failed).await;
+                audit(&operations, &operation, AuditOutcome::Failed).await;
                 tracing::info!(%operation, "operation cancelled: the client disconnected");
                 return;
             }
         };
         let failed = matches!(last, Line::Error(_));
         // Before the last line: on a stopped store the client process exits after that line.
-        audit(&operator, &operation, if failed { AuditOutcome::Failed } else { AuditOutcome::Allowed }).await;
+        audit(&operations, &operation, if failed { AuditOutcome::Failed } else { AuditOutcome::Allowed })
+            .await;
         let _ = lines.send(encode(&last)).await;
     });
     let next = async |mut response: mpsc::Receiver<Bytes>| {
@@ -138,7 +141,7 @@ fn run(operator: Arc<Operator>, operation: Operation) -> Response {
 }
 
 /// Records the outcome of an operation in the audit log.
-async fn audit(operator: &Operator, operation: &Operation, outcome: AuditOutcome) {
+async fn audit(operations: &Operations, operation: &Operation, outcome: AuditOutcome) {
     let Some((action, subject)) = operation.audit_entry() else { return };
     let entry = Audited {
         user: None,
@@ -150,14 +153,14 @@ async fn audit(operator: &Operator, operation: &Operation, outcome: AuditOutcome
         outcome,
         status: None,
     };
-    let registry = &operator.opened.registry;
+    let registry = &operations.opened.registry;
     registry.audit(entry, None);
     if let Err(error) = registry.flush_audit(false).await {
         tracing::warn!(error = %Chain(&error), "failed to write the audit log; will retry");
     }
 }
 
-async fn run_operation(operator: &Operator, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
+async fn run_operation(operations: &Operations, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
     let started = Instant::now();
     let last_reported = AtomicU64::new(0);
     let progress = |step: Step| {
@@ -169,7 +172,7 @@ async fn run_operation(operator: &Operator, operation: &Operation, lines: &mpsc:
             let _ = lines.try_send(encode(&Line::Progress(step)));
         }
     };
-    let report = match operator.run(operation, &progress).await {
+    let report = match operations.run(operation, &progress).await {
         Ok(report) => serde_json::to_value(report).map_err(BoxError::from),
         Err(error) => Err(error.into()),
     };

@@ -21,7 +21,7 @@ impl Store {
     }
 
     async fn open(&self) -> Result<Opened, StartError> {
-        Opened::open(&self.config, Purpose::Serve).await
+        Opened::open(&self.config, OpenMode::Serve).await
     }
 
     fn file(&self) -> StateFile {
@@ -54,7 +54,7 @@ impl Store {
         if writes == 0 {
             return;
         }
-        let opening = Opening::of(&self.config, Purpose::Serve);
+        let opening = Opening::of(&self.config, OpenMode::Serve);
         let found = opening.inspect().await.expect("readable");
         assert_eq!(found.loss(), None);
         let start = found.start(false, opening.checkpoint_log(&found, false));
@@ -174,7 +174,7 @@ async fn interrupted_accepted_loss_must_be_accepted_again() {
     let found = Evidence { store: None, blobs: false, state, database };
     StartingRun::announce(store.file(), &found.start(true, false)).expect("announced");
     assert_eq!(loss(store.open().await), Some(Loss::Missing));
-    let opened = Opened::open(&store.config, Purpose::AcceptLoss).await.expect("opened");
+    let opened = Opened::open(&store.config, OpenMode::AcceptLoss).await.expect("opened");
     assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::AnonymousMode::Closed));
     drop(opened);
     let opened = store.open().await.expect("opened");

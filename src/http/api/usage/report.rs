@@ -130,16 +130,17 @@ pub struct ReclaimableReport {
     /// What the next collection frees: everything due and, for the whole registry, blobs pending deletion.
     pub now: u64,
     /// What only manifests in the trash reference.
-    pub trash: Waiting,
+    pub trash: ReclaimableContent,
     /// What only untagged manifests reference that are in no index and have no subject.
-    pub untagged: Waiting,
+    pub untagged: ReclaimableContent,
     /// Blobs under a lease that no manifest references yet.
-    pub leased: Waiting,
+    pub leased: ReclaimableContent,
 }
 
 /// Content that can be reclaimed. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Waiting {
+#[schema(as = Waiting)]
+pub struct ReclaimableContent {
     /// The number of manifests, or of blobs in the entry for leased blobs.
     pub count: u64,
     /// The disk space freed if all of it is removed.
@@ -300,7 +301,7 @@ impl From<metadata::UsageDay> for UsageDay {
     }
 }
 
-impl From<Reclaimable> for Waiting {
+impl From<Reclaimable> for ReclaimableContent {
     fn from(found: Reclaimable) -> Self {
         let Reclaimable { count, allocated, due, next, last } = found;
         Self { count, allocated, due, next: next.map(Timestamp::rfc3339), last: last.map(Timestamp::rfc3339) }

@@ -17,7 +17,7 @@ use super::{Api, Problem};
 use crate::oci::{Digest, Reference, RepoName};
 use crate::reports;
 
-pub use report::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why};
+pub use report::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, PolicyDecision, Stage, Why};
 
 /// Selects the manifest or blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]

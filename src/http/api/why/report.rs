@@ -63,7 +63,7 @@ pub struct ManifestReasons {
     pub pinned_by: Option<String>,
     /// What policies would do now to the first ten tags that point at it, or to the manifest itself. Empty if
     /// no rule covers the repository.
-    pub rules: Vec<Ruled>,
+    pub rules: Vec<PolicyDecision>,
     /// Whether the policies were evaluated. They are not in a repository with very many tags; use a retention
     /// plan there.
     pub judged: bool,
@@ -101,7 +101,8 @@ pub struct HeldBy {
 
 /// What policies would do to a tag or manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Ruled {
+#[schema(as = Ruled)]
+pub struct PolicyDecision {
     /// The tag; `null` for the manifest itself.
     #[schema(required)]
     pub tag: Option<String>,
@@ -177,7 +178,7 @@ impl ManifestReasons {
             subjects: why.subjects.into_iter().map(HeldBy::from).collect(),
             pinned_by,
             judged: rules.is_some(),
-            rules: rules.iter().flatten().map(|row| Ruled::new(row, now)).collect(),
+            rules: rules.iter().flatten().map(|row| PolicyDecision::new(row, now)).collect(),
             leased_until: why.lease.active_until(now).map(Time),
             kept_by_upload: why.lease.extended,
             pulled_at: why.pulled_at.map(Time),
@@ -187,7 +188,7 @@ impl ManifestReasons {
     }
 }
 
-impl Ruled {
+impl PolicyDecision {
     fn new(row: &Row, now: Timestamp) -> Self {
         Self {
             tag: row.tag.as_ref().map(ToString::to_string),

@@ -29,7 +29,7 @@ fn nanoseconds() -> u64 {
 
 /// The turn of one connection.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct TimeSlice {
     /// The number of open connections.
     connections: Arc<AtomicUsize>,
     ends: AtomicU64,
@@ -37,13 +37,13 @@ pub(super) struct Turn {
     untimed: AtomicU32,
 }
 
-impl Default for Turn {
+impl Default for TimeSlice {
     fn default() -> Self {
         Self::new(Arc::default())
     }
 }
 
-impl Turn {
+impl TimeSlice {
     /// Creates the turn of a connection among `connections`.
     pub(super) fn new(connections: Arc<AtomicUsize>) -> Self {
         Self { connections, ends: AtomicU64::new(u64::MAX), untimed: AtomicU32::default() }
@@ -116,7 +116,7 @@ mod tests {
     fn turn_ends_and_can_be_restarted() {
         let waker = noop_waker();
         let cx = Context::from_waker(&waker);
-        let turn = Turn::default();
+        let turn = TimeSlice::default();
         assert!(turn.poll_remaining(&cx).is_ready(), "a turn that was never started does not end");
         turn.start();
         let checks = || std::iter::repeat_with(|| turn.is_over());
