@@ -10,8 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// The upper bounds of the histogram buckets in seconds: from half a millisecond, within which most requests end, to the
-/// minutes that a large layer takes.
+/// The upper bounds of the histogram buckets in seconds: from half a millisecond, within which most requests end, to
+/// the minutes that a large layer takes.
 const SECONDS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0, 600.0];
 
