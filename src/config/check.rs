@@ -155,7 +155,7 @@ fn identities(config: &Config) -> Result<(), Invalid> {
             );
         }
         if provider.visit > DAY {
-            return invalid("visit (how long a job stays logged in) must be at most 1d");
+            return invalid("visit must be at most 1d: it is how long a job stays logged in");
         }
         if provider.client_secret.is_some() && provider.client_secret_file.is_some() {
             return invalid("set only one of client_secret and client_secret_file");
