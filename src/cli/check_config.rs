@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::connect::start;
+use super::connect::start_runtime;
 use super::failure::{Failure, exit_code};
 use super::terminal::{print_json, write_error, write_out};
 use crate::config::Config;
@@ -19,7 +19,7 @@ pub(super) fn run(file: Option<&Path>, config: &Config, json: bool) -> Result<Ex
     let policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
     let policy_warnings = policies.iter().map(ToString::to_string);
     let mut warnings: Vec<_> = config.warnings().into_iter().chain(policy_warnings).collect();
-    match start()?.block_on(survey(config)) {
+    match start_runtime()?.block_on(survey(config)) {
         Ok(store_warnings) => warnings.extend(store_warnings),
         Err(error) => warnings.push(format!("cannot compare the settings with the store: {}", Chain(&error))),
     }

@@ -29,7 +29,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 const REPOSITORY_JOB_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Starts plain logging of warnings, and returns a runtime for a short-lived command.
-pub(super) fn start() -> Result<Runtime, Failure> {
+pub(super) fn start_runtime() -> Result<Runtime, Failure> {
     logging::start_plain();
     request_runtime().map_err(|error| Failure::of("cannot start threads", error))
 }
@@ -58,7 +58,8 @@ pub(super) fn fetch<T: DeserializeOwned>(
     segments: &[&str],
     parameters: &impl Serialize,
 ) -> Result<T, Failure> {
-    start()?.block_on(async { Ok(connect(config, false).await?.get(&path(segments), parameters).await?) })
+    start_runtime()?
+        .block_on(async { Ok(connect(config, false).await?.get(&path(segments), parameters).await?) })
 }
 
 /// Returns up to `limit` items of the list at the API path of `segments`, or all.
@@ -69,7 +70,7 @@ pub(super) fn list<T: DeserializeOwned>(
     limit: Option<usize>,
 ) -> Result<Vec<T>, Failure> {
     let limit = limit.unwrap_or(usize::MAX);
-    start()?
+    start_runtime()?
         .block_on(async { Ok(connect(config, false).await?.list(&path(segments), parameters, limit).await?) })
 }
 
@@ -80,12 +81,14 @@ pub(super) fn change<T: DeserializeOwned>(
     segments: &[&str],
     body: Option<&impl Serialize>,
 ) -> Result<T, Failure> {
-    start()?.block_on(async { Ok(connect(config, true).await?.send(method, &path(segments), body).await?) })
+    start_runtime()?
+        .block_on(async { Ok(connect(config, true).await?.send(method, &path(segments), body).await?) })
 }
 
 /// Sends a DELETE request for the API path of `segments` with `parameters`.
 pub(super) fn remove(config: &Config, segments: &[&str], parameters: &impl Serialize) -> Result<(), Failure> {
-    start()?.block_on(async { Ok(connect(config, true).await?.remove(&path(segments), parameters).await?) })
+    start_runtime()?
+        .block_on(async { Ok(connect(config, true).await?.remove(&path(segments), parameters).await?) })
 }
 
 async fn open_in_process(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::connect::{connect, start};
+use super::connect::{connect, start_runtime};
 use super::failure::{Failure, exit_code};
 use super::progress::Bar;
 use super::terminal::{count, print_result, size};
@@ -21,7 +21,7 @@ use crate::server::{Restored, restore};
 
 /// Runs `operation` and prints its report.
 pub(super) fn run(config: &Config, operation: Operation, json: bool) -> Result<ExitCode, Failure> {
-    let report = start()?.block_on(operate(config, &operation))?;
+    let report = start_runtime()?.block_on(operate(config, &operation))?;
     print_result(&report, json, to_text);
     Ok(exit_code(report.is_ok()))
 }
@@ -47,7 +47,7 @@ struct RestoreOutcome {
 
 /// Restores the backup in `dir`, and prints what was copied and verified.
 pub(super) fn run_restore(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, Failure> {
-    let runtime = start()?;
+    let runtime = start_runtime()?;
     let dir = absolute(dir)?;
     let bar = Bar::new();
     let progress = |step| bar.show(&step);

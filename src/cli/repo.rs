@@ -7,7 +7,7 @@ use clap::Subcommand;
 use http::{Method, StatusCode};
 
 use super::args::{Confirmation, Output};
-use super::connect::{change, connect, start};
+use super::connect::{change, connect, start_runtime};
 use super::failure::{Failure, exit_code};
 use super::progress::Bar;
 use super::terminal::{confirm, count, print_result, write_out};
@@ -91,7 +91,7 @@ fn work(
     body: Option<&UndeleteRequest>,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let work = start()?.block_on(async {
+    let work = start_runtime()?.block_on(async {
         let mut client = connect(config, true).await?;
         let started = client.send(method, &path(segments), body).await?;
         finish(&mut client, started).await

@@ -8,13 +8,13 @@ use http::Method;
 use serde_json::Value;
 
 use super::args::{Output, one_of};
-use super::connect::{self, change, connect, fetch, start};
+use super::connect::{self, change, connect, fetch, start_runtime};
 use super::failure::{Failure, exit_code};
 use super::terminal::{Table, print_json, print_list, print_result, short, size, when, write_out};
 use crate::config::Config;
 use crate::http::api::{
     Applied, ApplyRequest, Checked, ImportParameters, ImportSource, MAX_PAGE_ITEMS, Page, Plan,
-    PlanParameters, PolicyList, Run, imported,
+    PlanParameters, PolicyList, Run, import_policies,
 };
 use crate::printable::escape;
 use crate::retention::{PRESETS, Policies, Policy};
@@ -147,7 +147,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode
 }
 
 fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<ExitCode, Failure> {
-    let plan = start()?.block_on(async {
+    let plan = start_runtime()?.block_on(async {
         let mut client = connect(config, false).await?;
         load_plan(&mut client, &mut parameters).await
     })?;
@@ -255,7 +255,7 @@ fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
         let message = "protected and immutable tags are set in the configuration file";
         return Err(Failure::Other(format!("{}: {message}", file.display()).into()));
     }
-    start()?.block_on(async {
+    start_runtime()?.block_on(async {
         let mut client = connect(config, true).await?;
         for policy in &policies.policies {
             let name = policy.name_or_preset();
@@ -310,7 +310,7 @@ fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
 
 fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
     let text = text_file::read(file).map_err(|error| Failure::of(file.display(), error))?;
-    let found = imported(&text, parameters).map_err(|error| Failure::of(file.display(), error))?;
+    let found = import_policies(&text, parameters).map_err(|error| Failure::of(file.display(), error))?;
     print_result(&found, output.json, |found| {
         let notes: String = found.notes.iter().map(|note| format!("# {note}\n")).collect();
         format!("{notes}\n{}", found.toml)

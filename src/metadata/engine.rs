@@ -107,12 +107,12 @@ impl Metadata {
     }
 
     /// Runs a change with low urgency: no request waits for it.
-    pub(super) async fn write_behind<T, F>(&self, durability: Durability, change: F) -> Result<T>
+    pub(super) async fn write_in_background<T, F>(&self, durability: Durability, change: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        self.sqlite().write(durability, Urgency::Behind, 0, change).await
+        self.sqlite().write(durability, Urgency::Background, 0, change).await
     }
 
     /// Runs a query that reads a few pages, on the calling thread.
@@ -144,7 +144,7 @@ impl Metadata {
     }
 
     /// Runs an operation that is one change of low urgency.
-    pub(super) async fn change_behind<T, F>(
+    pub(super) async fn change_in_background<T, F>(
         &self,
         operation: Operation,
         durability: Durability,
@@ -154,7 +154,7 @@ impl Metadata {
         T: Send + 'static,
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
-        self.perform(operation, self.write_behind(durability, change)).await
+        self.perform(operation, self.write_in_background(durability, change)).await
     }
 
     /// Runs an operation that is one query of a few pages.

@@ -28,7 +28,7 @@ pub(crate) enum Urgency {
     /// A request waits for it.
     Awaited,
     /// Only background work waits for it.
-    Behind,
+    Background,
 }
 
 /// An error of the metadata store.

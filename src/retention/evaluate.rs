@@ -106,16 +106,16 @@ impl Evaluation<'_> {
         let kept_items = self.items.all.iter().zip(&self.verdicts).filter(|(_, v)| v.expiry().is_none());
         for manifest in kept_items.map(|(item, _)| item.manifest).chain(kept_history.iter().map(|(m, _)| *m))
         {
-            kept.start(&self.graph, 0, manifest, None);
+            kept.mark_from(&self.graph, 0, manifest, None);
         }
         for (tag, role) in self.graph.roles.iter().enumerate() {
             let exempt = !self.exempt[tag].is_empty() && matches!(role, TagRole::Attached(_));
             if let (true, Some(target)) = (exempt, self.graph.targets[tag]) {
-                kept.start(&self.graph, 0, target, None);
+                kept.mark_from(&self.graph, 0, target, None);
             }
         }
         for manifest in self.unreached() {
-            kept.start(&self.graph, 0, manifest, None);
+            kept.mark_from(&self.graph, 0, manifest, None);
         }
         kept
     }
@@ -124,7 +124,7 @@ impl Evaluation<'_> {
     fn unreached(&self) -> Vec<usize> {
         let mut reached = Reachability::new(&self.graph);
         for item in &self.items.all {
-            reached.start(&self.graph, 0, item.manifest, None);
+            reached.mark_from(&self.graph, 0, item.manifest, None);
         }
         (0..self.snapshot.manifests.len()).filter(|index| reached.manifests[*index].is_none()).collect()
     }
@@ -143,7 +143,7 @@ impl Evaluation<'_> {
         expired.sort_unstable_by(|a, b| b.cmp(a));
         let mut gone = Reachability::new(&self.graph);
         for (_, _, item) in expired {
-            gone.start(&self.graph, item, self.items.all[item].manifest, Some(kept));
+            gone.mark_from(&self.graph, item, self.items.all[item].manifest, Some(kept));
         }
         gone
     }

@@ -36,7 +36,13 @@ impl Reachability {
     }
 
     /// Traverses everything from `manifest` on that is not yet reached, and not reached by `blocked`.
-    pub(super) fn start(&mut self, graph: &Graph<'_>, start: usize, manifest: usize, blocked: Option<&Self>) {
+    pub(super) fn mark_from(
+        &mut self,
+        graph: &Graph<'_>,
+        start: usize,
+        manifest: usize,
+        blocked: Option<&Self>,
+    ) {
         let mut waiting = vec![(manifest, Via::Start)];
         while let Some((place, via)) = waiting.pop() {
             let is_blocked = blocked.is_some_and(|blocked| blocked.manifests[place].is_some());

@@ -64,7 +64,7 @@ pub use organisations::{Organisation, TeamEntry};
 pub use page::{ListParameters, MAX_PAGE_ITEMS, Order, Page, PageParameters, Sort};
 pub use policies::{
     Checked, ImportParameters, ImportSource, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList,
-    PresetEntry, imported,
+    PresetEntry, import_policies,
 };
 pub use problem::Problem;
 pub use removed::{Removed, RemovedKind, RemovedTag};

@@ -286,7 +286,7 @@ async fn import(
 ) -> Result<Json<ImportedPolicies>, Problem> {
     let InQuery(parameters) = parameters;
     let text = serde_json::Value::Object(body).to_string();
-    let import = move || imported(&text, &parameters);
+    let import = move || import_policies(&text, &parameters);
     admin.retention().compile(import).await?.map(Json).map_err(Problem::bad)
 }
 
@@ -294,7 +294,7 @@ async fn import(
 ///
 /// # Errors
 /// Returns a message if the policies cannot be read.
-pub fn imported(text: &str, parameters: &ImportParameters) -> Result<ImportedPolicies, String> {
+pub fn import_policies(text: &str, parameters: &ImportParameters) -> Result<ImportedPolicies, String> {
     let globs = parameters.repositories.as_deref().unwrap_or_default().split(',').map(str::trim);
     let globs: Vec<String> = globs.filter(|glob| !glob.is_empty()).map(str::to_owned).collect();
     let name = |default: &str| parameters.name.clone().unwrap_or_else(|| default.to_owned());

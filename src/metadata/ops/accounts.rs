@@ -46,7 +46,7 @@ impl Metadata {
 
     /// Records, lazily, when tokens were last used.
     pub async fn record_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
-        self.change_behind(Operation::RecordTokenUses, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::RecordTokenUses, Durability::Lazy, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE access_tokens SET used_at = ?2 WHERE id = ?1 AND (used_at IS NULL OR used_at < ?2)",
             )?;
@@ -57,7 +57,7 @@ impl Metadata {
 
     /// Removes expired tokens. Returns how many.
     pub async fn forget_tokens(&self, now: Timestamp) -> Result<usize> {
-        self.change_behind(Operation::ForgetTokens, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::ForgetTokens, Durability::Lazy, move |c| {
             c.prepare_cached("DELETE FROM access_tokens WHERE expires_at <= ?1")?.execute([now])
         })
         .await

@@ -27,7 +27,7 @@ impl Metadata {
         new: Vec<(Audited, AuditTimes)>,
         again: Vec<(i64, AuditTimes)>,
     ) -> Result<Vec<i64>> {
-        self.change_behind(Operation::RecordAudit, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::RecordAudit, Durability::Lazy, move |c| {
             let mut count =
                 c.prepare_cached("UPDATE audit SET count = count + ?2, last_at = ?3 WHERE id = ?1")?;
             for (id, times) in &again {

@@ -140,7 +140,7 @@ impl Metadata {
 
     /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.
     pub async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
-        self.change_behind(Operation::RecordAllocated, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::RecordAllocated, Durability::Lazy, move |c| {
             measured.iter().try_for_each(|(key, allocated)| record_allocated(c, key, *allocated))
         })
         .await

@@ -16,13 +16,16 @@ impl Metadata {
     /// Removes a tag, and its manifest unless a tag, a live index, a pin or a live subject keeps that alive. A
     /// lease keeps both.
     pub async fn expire_tag(&self, expiry: TagExpiry) -> Result<ExpiryOutcome> {
-        self.change_behind(Operation::ExpireTag, Durability::Full, move |c| expire_tag(c, &expiry)).await
+        self.change_in_background(Operation::ExpireTag, Durability::Full, move |c| expire_tag(c, &expiry))
+            .await
     }
 
     /// Removes a manifest that nothing keeps alive.
     pub async fn expire_manifest(&self, expiry: ManifestExpiry) -> Result<ExpiryOutcome> {
-        self.change_behind(Operation::ExpireManifest, Durability::Full, move |c| expire_manifest(c, &expiry))
-            .await
+        self.change_in_background(Operation::ExpireManifest, Durability::Full, move |c| {
+            expire_manifest(c, &expiry)
+        })
+        .await
     }
 }
 

@@ -57,7 +57,7 @@ impl Metadata {
         if self.read(|c| limits.find_superfluous(c, cutoff, max_rows, 1))?.is_empty() {
             return Ok(Batch::default());
         }
-        self.write_behind(Durability::Lazy, move |c| {
+        self.write_in_background(Durability::Lazy, move |c| {
             let found = limits.find_superfluous(c, cutoff, max_rows, limit)?;
             let mut delete = c.prepare_cached(limits.delete)?;
             let mut changed = 0;

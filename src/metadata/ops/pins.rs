@@ -21,7 +21,7 @@ impl Metadata {
                 return Ok(());
             }
             let repo = repo.clone();
-            self.write_behind(Durability::Full, move |c| match repo_id(c, &repo)? {
+            self.write_in_background(Durability::Full, move |c| match repo_id(c, &repo)? {
                 Some(repo) => replace(c, repo, &wanted),
                 None => Ok(()),
             })
@@ -40,7 +40,7 @@ impl Metadata {
                 return Ok(());
             }
             let repo = repo.clone();
-            self.write_behind(Durability::Full, move |c| match repo_id(c, &repo)? {
+            self.write_in_background(Durability::Full, move |c| match repo_id(c, &repo)? {
                 Some(repo) => add(c, repo, &wanted),
                 None => Ok(()),
             })
@@ -65,7 +65,7 @@ impl Metadata {
     /// Records, lazily, that policies were evaluated for all repositories.
     pub async fn record_evaluation(&self, evaluation: &EvaluationRecord) -> Result<()> {
         let text = format!("{} {}", evaluation.at.0, evaluation.policies);
-        self.change_behind(Operation::RecordEvaluation, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::RecordEvaluation, Durability::Lazy, move |c| {
             write_value(c, LAST_EVALUATION_KEY, &text)
         })
         .await

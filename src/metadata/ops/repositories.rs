@@ -86,7 +86,7 @@ impl Metadata {
     ) -> Result<Option<RepositoryStep>> {
         let name = repo.clone();
         let change = change.clone();
-        self.change_behind(Operation::AdvanceRepository, Durability::Full, move |c| {
+        self.change_in_background(Operation::AdvanceRepository, Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &name)? else {
                 return Ok(None);
             };
@@ -114,7 +114,7 @@ impl Metadata {
                 return Ok((next, 0));
             }
             // Something may have been pushed in the meantime, so check again.
-            let forgotten = self.write_behind(Durability::Lazy, move |c| {
+            let forgotten = self.write_in_background(Durability::Lazy, move |c| {
                 let empty = filter_empty(c, empty)?;
                 for repo in &empty {
                     delete_repository(c, *repo)?;

@@ -18,7 +18,7 @@ impl Metadata {
     /// Records the position of the scrub, lazily.
     pub async fn record_scrub_position(&self, position: &str) -> Result<()> {
         let position = position.to_owned();
-        self.change_behind(Operation::RecordScrubPosition, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::RecordScrubPosition, Durability::Lazy, move |c| {
             write_value(c, POSITION_KEY, &position)
         })
         .await

@@ -46,7 +46,7 @@ impl Sqlite {
     pub(in crate::metadata) async fn tidy(&self) -> Result<()> {
         let free = self.read(|c| c.query_row("PRAGMA freelist_count", [], |row| row.get::<u32>(0)))?;
         if free > VACUUM_PAGES {
-            self.write(Durability::Lazy, Urgency::Behind, 0, return_free_pages).await?;
+            self.write(Durability::Lazy, Urgency::Background, 0, return_free_pages).await?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ impl Metadata {
             if !self.read(|c| review::is_due(c, Review::Manifest, cutoff))? {
                 return Ok(Batch::default());
             }
-            self.write_behind(Durability::Full, move |c| {
+            self.write_in_background(Durability::Full, move |c| {
                 review::review(c, Review::Manifest, cutoff, limit, |c, entry| {
                     review::review_manifest(c, entry, cutoff, &rules)
                 })
@@ -39,7 +39,7 @@ impl Metadata {
             if !self.read(|c| purge::is_trash_due(c, cutoff))? {
                 return Ok(Batch::default());
             }
-            self.write_behind(Durability::Full, move |c| purge::start_purge(c, cutoff, limit)).await
+            self.write_in_background(Durability::Full, move |c| purge::start_purge(c, cutoff, limit)).await
         })
         .await
     }
@@ -53,7 +53,7 @@ impl Metadata {
             if !self.read(|c| purge::is_due(c, &rules))? {
                 return Ok(Batch::default());
             }
-            self.write_behind(Durability::Full, move |c| purge::purge(c, &rules, limit)).await
+            self.write_in_background(Durability::Full, move |c| purge::purge(c, &rules, limit)).await
         })
         .await
     }
@@ -71,7 +71,7 @@ impl Metadata {
             if !is_due {
                 return Ok(Batch::default());
             }
-            self.write_behind(Durability::Full, move |c| {
+            self.write_in_background(Durability::Full, move |c| {
                 let links = review::review(c, Review::Link, leased, limit, |c, entry| {
                     review::review_link(c, entry, &rules)
                 })?;
@@ -102,7 +102,7 @@ impl Metadata {
     /// Removes pending deletions, lazily, after their content was deleted.
     pub async fn forget_pending_deletions(&self, keys: &[BlobKey]) -> Result<()> {
         let generations: Vec<_> = keys.iter().map(|key| key.generation).collect();
-        self.change_behind(Operation::ForgetPendingDeletions, Durability::Lazy, move |c| {
+        self.change_in_background(Operation::ForgetPendingDeletions, Durability::Lazy, move |c| {
             let mut delete =
                 c.prepare_cached("DELETE FROM doomed WHERE generation = ?1 RETURNING size, allocated")?;
             let mut removed = Vec::new();

@@ -104,7 +104,7 @@ impl Metadata {
             if self.read(|c| removals(c, cutoff, 1))?.is_empty() {
                 return Ok(Batch::default());
             }
-            self.write_behind(Durability::Lazy, move |c| {
+            self.write_in_background(Durability::Lazy, move |c| {
                 let removals = removals(c, cutoff, limit)?;
                 let mut changed = 0;
                 for (id, repo, name) in &removals {
