@@ -266,7 +266,7 @@ impl TokenAuthority {
     }
 }
 
-/// A URL whose responses nobody on the network can change: HTTPS, or on this machine.
+/// A URL whose responses cannot be changed on the network: HTTPS, or on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateUrl(pub Url);
 

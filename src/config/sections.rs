@@ -71,7 +71,7 @@ impl Config {
         self.server.tls_certificate.is_some() || self.acme.is_on()
     }
 
-    /// Whether browsers may be told to use only HTTPS for this server's name (HSTS). They then do so on all ports,
+    /// Whether responses may make browsers use only HTTPS for this server's name (HSTS). They then do so on all ports,
     /// which would break plain HTTP of other services on the machine. So the name must be the registry's own: it is, if
     /// the registry serves TLS itself and is reached at the standard port.
     pub fn has_name_for_tls(&self) -> bool {

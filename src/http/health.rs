@@ -11,7 +11,7 @@ pub trait Health: Send + Sync + 'static {
     /// The reason why a push would fail.
     async fn ready(&self) -> Result<Vec<String>, String>;
 
-    /// The tag by which the health check recognises the store that is served.
+    /// The fingerprint by which the health check recognises the store that is served.
     fn store_fingerprint(&self) -> Option<&str> {
         None
     }

@@ -46,8 +46,8 @@ async fn readyz(State(state): State<Arc<AppState>>) -> Response<Body> {
         Ok(warnings) => (StatusCode::OK, json!({ "status": "ready", "warnings": warnings })),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "reason": reason })),
     };
-    if let Some(tag) = state.health.store_fingerprint() {
-        body["store"] = tag.into();
+    if let Some(fingerprint) = state.health.store_fingerprint() {
+        body["store"] = fingerprint.into();
     }
     routed(Reply::json(status, &body))
 }

@@ -1,7 +1,7 @@
 //! The crate's files and the paths in them, resolved to the files that define what they name.
 //!
 //! Only what the product compiles counts: items below `#[cfg(test)]` are left out. A re-export is the index of a
-//! module, not a dependency of it; whoever uses the name depends on the file that defines it.
+//! module, not a dependency of it; a file that uses the name depends on the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

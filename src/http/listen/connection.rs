@@ -79,7 +79,7 @@ fn metered<S: Socket>(io: S, guard: &Arc<ConnectionGuard>) -> MeteredIo<S> {
     MeteredIo::new(io, Arc::clone(&guard.state), Brake::new(Arc::clone(guard)), lingering)
 }
 
-/// The output of `work`, if it finishes within the `head_timeout` and before an order to close.
+/// The output of `work`, if it finishes within the `head_timeout` and before a request to close.
 async fn within_head_timeout<F: Future>(
     work: F,
     shared: &Shared,

@@ -52,7 +52,7 @@ pub(super) struct ConnectionState {
     works: AtomicBool,
     worked_at: AtomicU64,
     active_at: AtomicU64,
-    /// The connection's turn, which limits how long it is served at a stretch.
+    /// Limits how long the connection is served at a stretch.
     pub(super) time_slice: TimeSlice,
 }
 
@@ -278,16 +278,16 @@ impl IdleTimeout {
         state: &ConnectionState,
         mut scarcity: impl FnMut(Instant) -> Scarcity,
     ) -> Poll<CloseRequest> {
-        if let Poll::Ready(order) = state.poll_close_request(cx)
-            && (order == CloseRequest::Immediately || !self.finishing)
+        if let Poll::Ready(request) = state.poll_close_request(cx)
+            && (request == CloseRequest::Immediately || !self.finishing)
         {
             self.finishing = true;
-            return Poll::Ready(order);
+            return Poll::Ready(request);
         }
         while let Poll::Ready(now) = self.tick.poll_tick(cx) {
-            if let Some(order) = self.check(state.phase(), now, scarcity(now)) {
+            if let Some(request) = self.check(state.phase(), now, scarcity(now)) {
                 self.finishing = true;
-                return Poll::Ready(order);
+                return Poll::Ready(request);
             }
         }
         Poll::Pending
@@ -299,7 +299,7 @@ impl IdleTimeout {
             self.since = now;
             return None;
         }
-        let (limit, order) = match phase {
+        let (limit, request) = match phase {
             Phase::Working => return None,
             Phase::Head { .. } => (self.head, CloseRequest::Immediately),
             Phase::Paused => (MAX_WAIT, CloseRequest::Immediately),
@@ -313,7 +313,7 @@ impl IdleTimeout {
             }
             Phase::Idle { .. } => (self.idle, CloseRequest::AfterRequests),
         };
-        (now.duration_since(self.since) >= limit).then_some(order)
+        (now.duration_since(self.since) >= limit).then_some(request)
     }
 }
 
@@ -332,7 +332,7 @@ mod tests {
 
     const SCARCE: Scarcity = Scarcity { connections: false, memory: true };
 
-    /// The order of the timeout after the connection was in this state for `seconds`.
+    /// What the timeout asks for after the connection was in this state for `seconds`.
     fn after(idle_timeout: &mut IdleTimeout, state: &ConnectionState, seconds: u64) -> Option<CloseRequest> {
         after_in(idle_timeout, state, seconds, Scarcity::default())
     }

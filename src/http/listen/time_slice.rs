@@ -116,15 +116,15 @@ mod tests {
     fn turn_ends_and_can_be_restarted() {
         let waker = noop_waker();
         let cx = Context::from_waker(&waker);
-        let turn = TimeSlice::default();
-        assert!(turn.poll_remaining(&cx).is_ready(), "a turn that was never started does not end");
-        turn.start();
-        let checks = || std::iter::repeat_with(|| turn.is_over());
+        let slice = TimeSlice::default();
+        assert!(slice.poll_remaining(&cx).is_ready(), "a turn that was never started does not end");
+        slice.start();
+        let checks = || std::iter::repeat_with(|| slice.is_over());
         assert!(!checks().take(UNTIMED_CHECKS as usize).any(|is_over| is_over));
         std::thread::sleep(MAX_TURN);
-        assert!(turn.is_over() && turn.poll_remaining(&cx).is_pending());
-        turn.start();
-        let lasts = turn.poll_remaining(&cx);
-        assert!(lasts.is_ready() || turn.is_over());
+        assert!(slice.is_over() && slice.poll_remaining(&cx).is_pending());
+        slice.start();
+        let lasts = slice.poll_remaining(&cx);
+        assert!(lasts.is_ready() || slice.is_over());
     }
 }

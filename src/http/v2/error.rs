@@ -57,11 +57,6 @@ impl V2Error {
         Self::new(StatusCode::PRECONDITION_FAILED, code, message)
     }
 
-    /// 503 for an overloaded server; the same request may succeed later.
-    pub(super) fn overloaded(message: impl Into<String>) -> Self {
-        Rejection::overloaded(message).into()
-    }
-
     /// Adds a header.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -139,7 +134,7 @@ impl From<ServiceError> for V2Error {
             }
             ServiceError::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             // Not 429, on which Docker gives up a push; it retries 5xx.
-            ServiceError::Busy | ServiceError::OutOfMemory(_) => Self::overloaded(message),
+            ServiceError::Busy | ServiceError::OutOfMemory(_) => Rejection::overloaded(message).into(),
             ServiceError::Failed(cause) => {
                 tracing::error!(cause = %Chain(&*cause), "request failed");
                 // The cause may contain paths, so only the operator may read it.

@@ -70,7 +70,7 @@ pub struct Scrub {
 /// The background pass.
 struct Current {
     pass: Pass,
-    allowance: TokenBucket,
+    bucket: TokenBucket,
     /// The allowed bytes per second, as last computed.
     pace: f64,
     pace_updated_at: Option<Duration>,
@@ -113,13 +113,13 @@ impl Scrub {
         let total = self.store.registry.metadata().totals().await?.blob_bytes;
         let mut counter = Counter::new(progress, "reading blobs", Unit::Bytes, Some(total));
         let mut pass = Pass::start(clock.now(), suspects);
-        let mut allowance = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
+        let mut bucket = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
         loop {
             if let Some(rate) = rate {
-                tokio::time::sleep(allowance.wait(clock.elapsed(), rate as f64)).await;
+                tokio::time::sleep(bucket.wait(clock.elapsed(), rate as f64)).await;
             }
             let stepped = pass.step(&self.store, CHUNK_BYTES).await?;
-            allowance.spend(stepped.work);
+            bucket.spend(stepped.work);
             counter.add(stepped.bytes);
             if stepped.finished {
                 break;
@@ -182,9 +182,9 @@ impl Scrub {
             }
             None => Pass::start(clock.now(), std::collections::VecDeque::new()),
         };
-        let allowance = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
+        let bucket = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
         let saved_work = pass.done;
-        Ok(Current { pass, allowance, pace: 0.0, pace_updated_at: None, saved_work })
+        Ok(Current { pass, bucket, pace: 0.0, pace_updated_at: None, saved_work })
     }
 
     /// Does a bounded part of the background pass. Returns `true` if more is due at once.
@@ -196,18 +196,18 @@ impl Scrub {
         } else if self.store.status().paused.is_some() {
             return Ok(false);
         }
-        let wait = current.allowance.wait(now, current.pace);
+        let wait = current.bucket.wait(now, current.pace);
         if !wait.is_zero() {
             return Ok(wait < MAX_BUSY_WAIT);
         }
         let stepped = traces::start_root("scrub").run(current.pass.step(&self.store, CHUNK_BYTES)).await?;
         // A pass over an empty store must cost something too, or the job would never pause.
-        current.allowance.spend(stepped.work.max(ITEM_COST));
+        current.bucket.spend(stepped.work.max(ITEM_COST));
         self.store.status().paused = None;
         if stepped.finished {
             self.start_over(current, stepped).await?;
         }
-        Ok(current.allowance.wait(now, current.pace) < MAX_BUSY_WAIT)
+        Ok(current.bucket.wait(now, current.pace) < MAX_BUSY_WAIT)
     }
 
     async fn start_over(&self, current: &mut Current, last: StepResult) -> Result<(), Halt> {

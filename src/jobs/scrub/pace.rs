@@ -83,16 +83,16 @@ mod tests {
     #[test]
     fn waits_until_spent_work_is_paid_for() {
         let second = Duration::from_secs(1);
-        let mut allowance = TokenBucket::new(Duration::ZERO, 50);
-        assert_eq!(allowance.wait(Duration::ZERO, 100.0), Duration::ZERO);
-        allowance.spend(500);
-        assert_eq!(allowance.wait(Duration::ZERO, 100.0), 5 * second);
-        assert_eq!(allowance.wait(3 * second, 100.0), 2 * second);
-        assert_eq!(allowance.wait(5 * second, 100.0), Duration::ZERO);
+        let mut bucket = TokenBucket::new(Duration::ZERO, 50);
+        assert_eq!(bucket.wait(Duration::ZERO, 100.0), Duration::ZERO);
+        bucket.spend(500);
+        assert_eq!(bucket.wait(Duration::ZERO, 100.0), 5 * second);
+        assert_eq!(bucket.wait(3 * second, 100.0), 2 * second);
+        assert_eq!(bucket.wait(5 * second, 100.0), Duration::ZERO);
         // A long pause saves up no more than a burst.
-        assert_eq!(allowance.wait(5000 * second, 100.0), Duration::ZERO);
-        allowance.spend(220);
-        assert_eq!(allowance.wait(5000 * second, 100.0), second);
-        assert_eq!(allowance.wait(5000 * second, 0.0), Duration::MAX);
+        assert_eq!(bucket.wait(5000 * second, 100.0), Duration::ZERO);
+        bucket.spend(220);
+        assert_eq!(bucket.wait(5000 * second, 100.0), second);
+        assert_eq!(bucket.wait(5000 * second, 0.0), Duration::MAX);
     }
 }
