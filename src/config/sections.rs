@@ -45,6 +45,8 @@ pub struct Config {
     pub lists: Lists,
     /// The management API.
     pub api: Api,
+    /// The web pages.
+    pub ui: Ui,
     /// Authentication and authorisation.
     pub auth: Auth,
     /// OpenID Connect providers.
@@ -413,6 +415,20 @@ pub struct Lists {
 impl Default for Lists {
     fn default() -> Self {
         Self { page: Count(1000), max_page: Count(10_000) }
+    }
+}
+
+/// The web pages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ui {
+    /// Whether the registry serves web pages.
+    pub enabled: bool,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

@@ -15,7 +15,7 @@ use super::payload::Payload;
 use super::rejection::Rejection;
 use super::request_body::RequestBody;
 use super::state::AppState;
-use super::{operations, v2};
+use super::{operations, v2, web};
 use crate::auth::Principal;
 use crate::memory::OutOfMemory;
 
@@ -24,29 +24,32 @@ use crate::memory::OutOfMemory;
 pub struct App {
     state: Arc<AppState>,
     router: axum::Router,
+    /// The web pages, unless they are turned off.
+    pages: Option<axum::Router>,
     checks: Arc<Checks>,
 }
 
 impl App {
-    /// An application that answers from `state` and, below `/api/v1`, from `api`.
+    /// An application that answers from `state` and, below `/api/v1` and on the pages, from `api`.
     pub fn new(state: AppState, api: Arc<Api>) -> Self {
         let state = Arc::new(state);
+        let pages = state.settings.ui.then(|| web::router(Arc::clone(&state), Arc::clone(&api)));
         let router = operations::router(Arc::clone(&state)).merge(api::router(api));
         let checks = Arc::new(Checks::new(&state.settings));
-        Self { state, router, checks }
+        Self { state, router, pages, checks }
     }
 
     /// Passes a request through the checks, authentication and the audit log to its handler.
     async fn answer(
         &self,
-        exchange: Exchange<'_>,
+        mut exchange: Exchange<'_>,
         body: Inbound,
         request_log: &mut RequestLog,
     ) -> Response<Payload> {
         if let Err(rejection) = self.checks.check(&exchange) {
             return refuse(&exchange, rejection);
         }
-        let principal = authentication::authorise(&exchange).await;
+        let principal = authentication::authorise(&mut exchange).await;
         request_log.set_principal(principal.as_ref().ok());
         let audited = audit::start_entry(&exchange, principal.as_ref());
         let response = match principal {
@@ -57,7 +60,7 @@ impl App {
         response
     }
 
-    /// Passes a request to the registry protocol or the router. `received` counts the bytes of its body.
+    /// Passes a request to the registry protocol or to a router. `received` counts the bytes of its body.
     async fn handle_authorised(
         &self,
         exchange: Exchange<'_>,
@@ -70,9 +73,13 @@ impl App {
             let body = RequestBody::new(body, state.settings.body_idle_timeout, received);
             return v2::answer(state, head, peer, &endpoint, principal, body).await;
         }
+        let router = match target {
+            Target::Pages => self.pages.as_ref().unwrap_or(&self.router),
+            Target::V2(_) | Target::Api | Target::Other => &self.router,
+        };
         head.extensions.insert(principal);
         let request = Request::from_parts(head, body);
-        self.router.handle(request, context.from_peer(peer)).await.map(Payload::Routed)
+        router.handle(request, context.from_peer(peer)).await.map(Payload::Routed)
     }
 }
 
@@ -80,6 +87,7 @@ impl App {
 fn refuse(exchange: &Exchange<'_>, rejection: Rejection) -> Response<Payload> {
     match exchange.target {
         Target::Api => api::refuse(rejection).map(Payload::Routed),
+        Target::Pages => web::refuse(&rejection).map(Payload::Routed),
         Target::V2(_) | Target::Other => v2::refuse(rejection, &exchange.head.method),
     }
 }

@@ -21,7 +21,7 @@ impl<'a> Exchange<'a> {
     /// Finds out who sends a request, and what it addresses.
     pub(super) fn new(state: &'a AppState, mut head: Parts, context: RequestContext<'a>) -> Self {
         let peer = state.settings.trusted_proxies.resolve_client(context.peer, &mut head);
-        let target = Target::of(head.uri.path());
+        let target = Target::of(head.uri.path(), state.settings.ui);
         Self { state, context, head, peer, target }
     }
 

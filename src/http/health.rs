@@ -16,6 +16,11 @@ pub trait Health: Send + Sync + 'static {
         None
     }
 
+    /// Whether the server is shutting down.
+    fn is_draining(&self) -> bool {
+        false
+    }
+
     /// Warnings for clients that push. Must be cheap: every push calls it.
     fn warnings(&self) -> Vec<String> {
         Vec::new()

@@ -24,10 +24,12 @@ mod rejection;
 mod reply;
 mod request_body;
 mod sealed_cursors;
+mod session_cookie;
 mod sign_in;
 mod state;
 mod token;
 mod v2;
+mod web;
 
 pub use app::App;
 pub use forwarded::{ForwardedHeader, TrustedProxies};

@@ -33,6 +33,7 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
+/// Describes the registry, if it has no web pages.
 async fn root() -> Response<Body> {
     routed(Reply::json(StatusCode::OK, &json!({ "registry": "/v2/", "api": API_ROOT })))
 }

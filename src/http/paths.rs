@@ -13,22 +13,46 @@ pub(super) const TOKEN_PATH: &str = "/auth/token";
 /// The path of the sign-in page.
 pub(super) const LOGIN_PATH: &str = "/login";
 
+/// The roots of the paths of web pages, except the start page `/`.
+const PAGE_ROOTS: [&str; 15] = [
+    "/repositories",
+    "/r",
+    "/untagged",
+    "/manage",
+    "/raw",
+    "/search",
+    "/policies",
+    "/trash",
+    "/activity",
+    "/people",
+    "/profile",
+    "/sign-in",
+    "/actions",
+    "/assets",
+    "/live",
+];
+
 /// What a path addresses.
 pub(super) enum Target {
     /// The registry protocol.
     V2(Result<Endpoint, PathError>),
     /// The API.
     Api,
+    /// The web pages.
+    Pages,
     /// Health, metrics, tokens, sign-in, and paths that do not exist.
     Other,
 }
 
 impl Target {
-    pub(super) fn of(path: &str) -> Self {
+    /// What a path addresses, with or without web pages.
+    pub(super) fn of(path: &str, has_pages: bool) -> Self {
         if path == "/v2" || path.starts_with("/v2/") {
             Self::V2(Endpoint::parse(path))
         } else if is_below(path, API_ROOT) {
             Self::Api
+        } else if has_pages && is_page(path) {
+            Self::Pages
         } else {
             Self::Other
         }
@@ -38,7 +62,7 @@ impl Target {
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::V2(endpoint) => endpoint.as_ref().ok(),
-            Self::Api | Self::Other => None,
+            Self::Api | Self::Pages | Self::Other => None,
         }
     }
 
@@ -47,6 +71,7 @@ impl Target {
         match self {
             Self::V2(endpoint) => endpoint.as_ref().map_or("invalid", Endpoint::route),
             Self::Api => "api",
+            Self::Pages => "pages",
             Self::Other => match path {
                 "/" => "root",
                 "/livez" => "livez",
@@ -82,6 +107,11 @@ pub(super) fn is_probe(path: &str) -> bool {
 /// Whether a request to a path is a login: a token request, or a user's return from a sign-in provider.
 pub(super) fn is_login(path: &str) -> bool {
     path == TOKEN_PATH || (is_below(path, LOGIN_PATH) && path.ends_with("/callback"))
+}
+
+/// Whether a path is that of a web page.
+fn is_page(path: &str) -> bool {
+    path == "/" || PAGE_ROOTS.iter().any(|root| is_below(path, root))
 }
 
 fn is_below(path: &str, root: &str) -> bool {

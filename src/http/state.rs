@@ -32,6 +32,10 @@ pub struct HttpSettings {
     pub strict_transport: bool,
     /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
+    /// Whether there are web pages.
+    pub ui: bool,
+    /// The most pages that are updated live at the same time.
+    pub live_pages: usize,
 }
 
 impl Default for HttpSettings {
@@ -46,6 +50,8 @@ impl Default for HttpSettings {
             rate_limit: 0,
             strict_transport: false,
             trusted_proxies: TrustedProxies::default(),
+            ui: true,
+            live_pages: 256,
         }
     }
 }

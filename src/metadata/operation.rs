@@ -210,7 +210,9 @@ pub enum Operation {
     /// [`crate::metadata::Metadata::record_day`]
     RecordDay,
     /// [`crate::metadata::Metadata::days`]
+    ChangedRepositories,
     Days,
+    LastTagChange,
     /// [`crate::metadata::Metadata::set_quotas`]
     SetQuotas,
     /// [`crate::metadata::Metadata::quotas`]

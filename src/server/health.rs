@@ -184,6 +184,10 @@ impl crate::http::Health for Health {
         self.store_fingerprint.as_deref()
     }
 
+    fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.watch.warning().into_iter().collect()
     }

@@ -11,6 +11,9 @@ use crate::metadata::Quota;
 use crate::oci::PageLimits;
 use crate::registry::{BudgetSettings, BudgetSize, Settings};
 
+/// Pages that are updated live may use a part of the connections, one in this many.
+const LIVE_SHARE: usize = 4;
+
 /// Builds the settings of the registry.
 pub(super) fn registry_settings(config: &Config) -> Settings {
     Settings {
@@ -111,5 +114,7 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         rate_limit: config.server.rate_limit.0,
         strict_transport: config.has_name_for_tls(),
         trusted_proxies: TrustedProxies::new(networks).with_header(config.server.forwarded_header),
+        ui: config.ui.enabled,
+        live_pages: config.server.max_connections.get() / LIVE_SHARE,
     }
 }

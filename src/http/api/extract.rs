@@ -91,9 +91,9 @@ where
 
 /// The scope and subject that the body of a request names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct AuditTarget {
-    pub(super) scope: Option<Scope>,
-    pub(super) subject: Option<String>,
+pub(in crate::http) struct AuditTarget {
+    pub(in crate::http) scope: Option<Scope>,
+    pub(in crate::http) subject: Option<String>,
 }
 
 /// A request body that describes itself for the audit log. Each body does so itself, because only it knows which of its
@@ -107,7 +107,7 @@ pub(super) trait AuditBody {
 
 /// Passes information from a handler to the audit log, in addition to the request's head and the response's status.
 #[derive(Clone, Default)]
-pub(super) struct AuditSlot(Arc<SlotState>);
+pub(in crate::http) struct AuditSlot(Arc<SlotState>);
 
 #[derive(Default)]
 struct SlotState {
@@ -117,12 +117,12 @@ struct SlotState {
 
 impl AuditSlot {
     /// The slot of a request; an empty one if its result is not recorded.
-    pub(super) fn of(extensions: &Extensions) -> Self {
+    pub(in crate::http) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
     /// Stores the target that the body names.
-    pub(super) fn fill(&self, target: AuditTarget) {
+    pub(in crate::http) fn fill(&self, target: AuditTarget) {
         let _ = self.0.target.set(target);
     }
 
@@ -135,7 +135,7 @@ impl AuditSlot {
     }
 
     /// Records that the change is made. A later failure, such as one to read the result, does not undo it.
-    pub(super) fn mark_done(&self) {
+    pub(in crate::http) fn mark_done(&self) {
         self.0.is_done.store(true, Ordering::Relaxed);
     }
 }
@@ -145,6 +145,11 @@ async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
         let detail = "the body must be JSON with the Content-Type application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
+    read_bytes(body).await
+}
+
+/// Reads a body within its limits of size and time.
+pub(in crate::http) async fn read_bytes(body: Body) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_READ_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body arrived too slowly")),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {

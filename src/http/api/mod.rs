@@ -49,7 +49,12 @@ mod trash;
 mod usage;
 mod why;
 
+pub(super) use extract::{AuditSlot, AuditTarget, read_bytes};
+pub(super) use page::page;
 pub(super) use problem::refuse;
+pub(super) use request_audit::record_outcome;
+pub(super) use response_memory::reserve_memory;
+pub(super) use rights::{Reader, RegistryAdmin, RegistryReader, Requester, check_still_valid};
 pub use router::router;
 pub use state::{Api, Changes};
 

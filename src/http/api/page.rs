@@ -118,7 +118,7 @@ pub(super) fn parse_cursor<T: FromStr>(after: Option<&str>) -> Result<Option<T>,
 
 impl ListParameters {
     /// The query to the metadata store.
-    pub(super) fn query(&self) -> Result<ListQuery, Problem> {
+    pub(in crate::http) fn query(&self) -> Result<ListQuery, Problem> {
         let by = self.sort.unwrap_or_default();
         let sort = sort_key(by);
         Ok(ListQuery {
@@ -190,7 +190,7 @@ fn parse_plain_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
 }
 
 /// Builds a page of a list that is sorted by `sort`.
-pub(super) fn page<E, T>(
+pub(in crate::http) fn page<E, T>(
     found: ListPage<E>,
     sort: SortKey,
     describe: impl Fn(E) -> T,

@@ -58,17 +58,17 @@ impl Problem {
     }
 
     /// An invalid request (400).
-    pub(super) fn bad(detail: impl fmt::Display) -> Self {
+    pub(in crate::http) fn bad(detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
     /// Something that does not exist (404).
-    pub(super) fn unknown(detail: impl fmt::Display) -> Self {
+    pub(in crate::http) fn unknown(detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
     /// An internal error (500); the log has the cause.
-    pub(super) fn failed() -> Self {
+    pub(in crate::http) fn failed() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the registry")
     }
 }
@@ -92,6 +92,8 @@ impl IntoResponse for Problem {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
+        // The web pages show it as a page.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -28,21 +28,35 @@ use crate::metadata::Scope;
 use crate::registry::Registry;
 use crate::retention::Policy;
 
-/// Middleware that records the result of each request to the API. Changes through the Unix socket are written before
-/// the response is sent, because a command that works on a stopped store exits after the response.
+/// Middleware that records the result of each request to the API.
 pub(super) async fn record(State(registry): State<Arc<Registry>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    let operation = operation(&mut parts).await;
+    record_outcome(&registry, operation, Request::from_parts(parts, body), next).await
+}
+
+/// Handles a request and records its outcome. Changes through the Unix socket are written before the response is sent,
+/// because a command that works on a stopped store exits after the response.
+pub(in crate::http) async fn record_outcome(
+    registry: &Arc<Registry>,
+    operation: AuditedOperation,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let slot = AuditSlot::default();
-    parts.extensions.insert(slot.clone());
-    let peer = parts.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix);
+    let extensions = request.extensions_mut();
+    extensions.insert(slot.clone());
+    let peer = extensions.get::<Peer>().copied().unwrap_or(Peer::Unix);
     let principal = match peer {
         Peer::Unix => Principal::LocalAdmin,
-        Peer::Tcp(_) | Peer::Proxied(_) => parts.extensions.get().cloned().unwrap_or(Principal::Anonymous),
+        Peer::Tcp(_) | Peer::Proxied(_) => extensions.get().cloned().unwrap_or(Principal::Anonymous),
     };
-    let operation = operation(&mut parts).await;
     let is_change = operation.action.is_change();
-    let mut pending = PendingEntry::of(&registry, peer, &principal, operation);
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let mut pending = PendingEntry::of(registry, peer, &principal, operation);
+    let response = next.run(request).await;
+    if let Some(claimed) = response.extensions().get() {
+        pending.set_claimed_user(claimed);
+    }
     if let Some(AuditTarget { scope, subject }) = slot.target() {
         pending.add_target(scope.clone(), subject.as_deref());
     }

@@ -21,7 +21,7 @@ use crate::memory::{Purpose, Reservation};
 const ENTRY_BYTES: usize = 640;
 
 /// Reserves memory for what a request reads, and holds it until the response is sent.
-pub(super) async fn reserve_memory(
+pub(in crate::http) async fn reserve_memory(
     State(api): State<Arc<Api>>,
     request: Request,
     next: Next,

@@ -49,7 +49,7 @@ macro_rules! extractor {
 }
 
 /// The client of a request, known or anonymous. It has not been authorised for anything yet.
-pub(super) struct Requester {
+pub(in crate::http) struct Requester {
     api: Arc<Api>,
     principal: Principal,
     peer: Peer,
@@ -65,7 +65,7 @@ const RATE_LIMITED: &str = "too many failed logins; retry later";
 const FORBIDDEN: &str = "access denied: your roles do not allow this request";
 
 impl Requester {
-    fn from_parts(parts: &Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+    pub(in crate::http) fn from_parts(parts: &Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>().copied();
         let peer = peer.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, FORBIDDEN))?;
         let principal = match peer {
@@ -78,7 +78,7 @@ impl Requester {
     }
 
     /// Whether it may read everything in a scope.
-    pub(super) fn may_read(&self, scope: &Scope) -> bool {
+    pub(in crate::http) fn may_read(&self, scope: &Scope) -> bool {
         self.is_allowed(Permission::Scope(scope, Action::Pull))
     }
 
@@ -99,43 +99,47 @@ impl Requester {
     }
 
     /// Its name in histories.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::http) fn name(&self) -> String {
         self.principal.name_or(|| self.peer.name())
     }
 
     /// The right to read a repository.
-    pub(super) fn reader(&self, name: RepoName) -> Result<Reader, Problem> {
+    pub(in crate::http) fn reader(&self, name: RepoName) -> Result<Reader, Problem> {
         self.decide(Permission::Repository(&name, Action::Pull))?;
         Ok(Reader { api: Arc::clone(&self.api), name })
     }
 
     /// The right to read everything.
-    pub(super) fn registry_reader(&self) -> Result<RegistryReader, Problem> {
+    pub(in crate::http) fn registry_reader(&self) -> Result<RegistryReader, Problem> {
         self.registry_reader_for(&Scope::All)
     }
 
     /// The right to read everything, limited to reports about a scope.
-    pub(super) fn registry_reader_for(&self, scope: &Scope) -> Result<RegistryReader, Problem> {
+    pub(in crate::http) fn registry_reader_for(&self, scope: &Scope) -> Result<RegistryReader, Problem> {
         self.decide(Permission::Scope(scope, Action::Pull))?;
         Ok(RegistryReader(Arc::clone(&self.api)))
     }
 
     /// The right to change a repository by `action`.
-    pub(super) fn repository_to_change(&self, name: RepoName, action: Action) -> Result<Repository, Problem> {
+    pub(in crate::http) fn repository_to_change(
+        &self,
+        name: RepoName,
+        action: Action,
+    ) -> Result<Repository, Problem> {
         self.decide_change(Permission::Repository(&name, action))?;
         let access = Access { push: true };
         Ok(self.api.view.registry.repository(name, access).on_behalf_of(&self.name()))
     }
 
     /// The right to change the settings and data that belong to the operator.
-    pub(super) fn registry_admin(&self) -> Result<RegistryAdmin, Problem> {
+    pub(in crate::http) fn registry_admin(&self) -> Result<RegistryAdmin, Problem> {
         self.decide_change(Permission::Scope(&Scope::All, Action::Administer))?;
         Ok(RegistryAdmin { api: Arc::clone(&self.api), by: self.name() })
     }
 
     /// The access control, to change the accounts that belong to a scope. Requires a user who administers the
     /// scope; the trust of `api.changes` is not enough.
-    pub(super) fn access_control_for(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
+    pub(in crate::http) fn access_control_for(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
         self.access_control_if_signed_in()?;
         self.decide(Permission::Scope(scope, Action::Administer))?;
         Ok(&self.api.access_control)
@@ -143,7 +147,10 @@ impl Requester {
 
     /// The access control, to change what belongs to a user. Requires that user's password, or administration
     /// of everything: an access token must not create another one.
-    pub(super) fn access_control_for_user(&self, user: &str) -> Result<&Arc<AccessControl>, Problem> {
+    pub(in crate::http) fn access_control_for_user(
+        &self,
+        user: &str,
+    ) -> Result<&Arc<AccessControl>, Problem> {
         match &self.principal {
             Principal::User(known) if *known.name == *user => Ok(&self.api.access_control),
             _ => self.access_control_for(&Scope::All),
@@ -152,7 +159,7 @@ impl Requester {
 
     /// The access control, to read what belongs to a user. Requires an authenticated user; the trust of
     /// `api.changes` is not enough.
-    pub(super) fn access_control_if_signed_in(&self) -> Result<&Arc<AccessControl>, Problem> {
+    pub(in crate::http) fn access_control_if_signed_in(&self) -> Result<&Arc<AccessControl>, Problem> {
         match self.principal {
             Principal::Anonymous => Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED)),
             _ => Ok(&self.api.access_control),
@@ -161,33 +168,40 @@ impl Requester {
 
     /// Rejects anonymous clients, even if they may push, unless `api.changes` trusts them.
     fn check_change_allowed(&self) -> Result<(), Problem> {
-        let trusted = self.api.view.changes == Changes::Anyone && self.api.access_control.is_open();
         match self.principal {
-            Principal::Anonymous if !trusted => {
+            Principal::Anonymous if !self.trusts_anonymous() => {
                 Err(auth_problem(AuthError::Unauthenticated, CHANGES_UNAUTHENTICATED))
             }
             _ => Ok(()),
         }
     }
 
+    /// Whether anonymous clients may make changes.
+    pub(in crate::http) fn trusts_anonymous(&self) -> bool {
+        self.api.view.changes == Changes::Anyone && self.api.access_control.is_open()
+    }
+
     /// The metadata store, after [`Self::access_control_for`] has granted access.
-    pub(super) fn metadata(&self) -> &Arc<Metadata> {
+    pub(in crate::http) fn metadata(&self) -> &Arc<Metadata> {
         self.api.view.registry.metadata()
     }
 
     /// The author and time of a change of accounts.
-    pub(super) fn change_author<'a>(&self, name: &'a str) -> ChangeAuthor<'a> {
+    pub(in crate::http) fn change_author<'a>(&self, name: &'a str) -> ChangeAuthor<'a> {
         ChangeAuthor { name, now: self.api.registry().clock().now() }
     }
 
     /// Requires that the client may use the registry at all.
-    pub(super) fn require_any_access(&self) -> Result<&View, Problem> {
+    pub(in crate::http) fn require_any_access(&self) -> Result<&View, Problem> {
         self.decide(Permission::Other)?;
         Ok(&self.api.view)
     }
 
     /// A page of the repositories that it may pull. Others are left out without a trace.
-    pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
+    pub(in crate::http) async fn repositories(
+        &self,
+        query: &ListQuery,
+    ) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Permission::Catalog)?;
         let visible = self.api.access_control.visible_repositories(&self.principal);
         Ok(self.api.view.reports.repositories(query, &visible).await?)
@@ -195,7 +209,7 @@ impl Requester {
 }
 
 /// Rejects a client whose credentials have become invalid since the head of its request arrived.
-pub(super) fn check_still_valid(api: &Api, parts: &Parts) -> Result<(), Problem> {
+pub(in crate::http) fn check_still_valid(api: &Api, parts: &Parts) -> Result<(), Problem> {
     match parts.extensions.get::<Principal>() {
         Some(principal) if !api.access_control.is_still_valid(principal) => {
             Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED))
@@ -230,14 +244,14 @@ async fn repository_in_path(parts: &mut Parts, requester: &Requester) -> Result<
 }
 
 /// The right to read one repository. A handler that extracts it gets it for the repository in the path.
-pub(super) struct Reader {
+pub(in crate::http) struct Reader {
     api: Arc<Api>,
     name: RepoName,
 }
 
 impl Reader {
     /// The name of the repository.
-    pub(super) fn name(&self) -> &RepoName {
+    pub(in crate::http) fn name(&self) -> &RepoName {
         &self.name
     }
 
@@ -245,24 +259,27 @@ impl Reader {
         &self.api.view.reports
     }
 
-    pub(super) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
+    pub(in crate::http) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
         self.reports().repository(&self.name).await
     }
 
-    pub(super) async fn tags(&self, query: &ListQuery) -> Result<ListPage<ListedTag>, ManifestError> {
+    pub(in crate::http) async fn tags(
+        &self,
+        query: &ListQuery,
+    ) -> Result<ListPage<ListedTag>, ManifestError> {
         self.reports().tags(&self.name, query).await
     }
 
-    pub(super) async fn tag(&self, tag: &Tag) -> Result<ListedTag, ManifestError> {
+    pub(in crate::http) async fn tag(&self, tag: &Tag) -> Result<ListedTag, ManifestError> {
         self.reports().tag(&self.name, tag).await
     }
 
-    pub(super) async fn manifest(&self, digest: &Digest) -> Result<ManifestDetail, ManifestError> {
+    pub(in crate::http) async fn manifest(&self, digest: &Digest) -> Result<ManifestDetail, ManifestError> {
         self.reports().manifest(&self.name, digest).await
     }
 
     /// The history of a tag, or of the repository itself.
-    pub(super) async fn history(
+    pub(in crate::http) async fn history(
         &self,
         tag: Option<&Tag>,
         before: Option<i64>,
@@ -271,11 +288,11 @@ impl Reader {
         self.reports().history(&self.name, tag, before, limit).await
     }
 
-    pub(super) async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
+    pub(in crate::http) async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
         self.api.view.work(self.name.clone()).await
     }
 
-    pub(super) async fn trash(
+    pub(in crate::http) async fn trash(
         &self,
         after: Option<TrashListingPosition>,
         limit: usize,
@@ -283,7 +300,7 @@ impl Reader {
         self.reports().trash(Some(&self.name), after, limit).await
     }
 
-    pub(super) async fn why(&self, reference: &Reference) -> Result<Option<Why>, RetentionError> {
+    pub(in crate::http) async fn why(&self, reference: &Reference) -> Result<Option<Why>, RetentionError> {
         self.reports().why_manifest(&self.name, reference).await
     }
 }
@@ -294,7 +311,7 @@ extractor!(Reader, |parts, requester| {
 });
 
 /// The right to read everything.
-pub(super) struct RegistryReader(Arc<Api>);
+pub(in crate::http) struct RegistryReader(Arc<Api>);
 
 impl Deref for RegistryReader {
     type Target = View;
@@ -307,22 +324,22 @@ impl Deref for RegistryReader {
 extractor!(RegistryReader, |_, requester| requester.registry_reader());
 
 /// The right to read what reveals nothing about any repository, such as the status and the presets.
-pub(super) struct AnyAccess(Arc<Api>);
+pub(in crate::http) struct AnyAccess(Arc<Api>);
 
 impl AnyAccess {
-    pub(super) fn health(&self) -> &dyn Health {
+    pub(in crate::http) fn health(&self) -> &dyn Health {
         self.0.view.health.as_ref()
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::http) fn now(&self) -> Timestamp {
         self.0.view.registry.clock().now()
     }
 
-    pub(super) fn started_at(&self) -> Timestamp {
+    pub(in crate::http) fn started_at(&self) -> Timestamp {
         self.0.view.started_at
     }
 
-    pub(super) fn is_read_only(&self) -> bool {
+    pub(in crate::http) fn is_read_only(&self) -> bool {
         self.0.view.registry.settings().read_only
     }
 }
@@ -332,17 +349,17 @@ extractor!(AnyAccess, |_, requester| requester
     .map(|_| Self(Arc::clone(&requester.api))));
 
 /// The action that a [`ChangeRight`] may perform.
-pub(super) trait ChangeAction: Send {
+pub(in crate::http) trait ChangeAction: Send {
     /// The action that access control decides on.
     const ACTION: Action;
 }
 
 /// Pushes content and moves tags.
-pub(super) struct Pushes;
+pub(in crate::http) struct Pushes;
 /// Deletes content.
-pub(super) struct Deletes;
+pub(in crate::http) struct Deletes;
 /// Administers the repository.
-pub(super) struct Administers;
+pub(in crate::http) struct Administers;
 
 impl ChangeAction for Pushes {
     const ACTION: Action = Action::Push;
@@ -357,16 +374,16 @@ impl ChangeAction for Administers {
 }
 
 /// The right to change the repository in the path.
-pub(super) struct ChangeRight<D> {
-    pub(super) repository: Repository,
+pub(in crate::http) struct ChangeRight<D> {
+    pub(in crate::http) repository: Repository,
     /// The client that has the right.
-    pub(super) requester: Requester,
+    pub(in crate::http) requester: Requester,
     action: PhantomData<D>,
 }
 
 impl<D> ChangeRight<D> {
     /// The right to read the repository: a client that may change it may see the result of the change.
-    pub(super) fn into_reader(self) -> Reader {
+    pub(in crate::http) fn into_reader(self) -> Reader {
         Reader { api: self.requester.api, name: self.repository.name().clone() }
     }
 }
@@ -378,29 +395,32 @@ extractor!(ChangeRight<D> where D: ChangeAction, |parts, requester| {
 });
 
 /// The right to change what belongs to the operator: policies and the whole trash.
-pub(super) struct RegistryAdmin {
+pub(in crate::http) struct RegistryAdmin {
     api: Arc<Api>,
     by: String,
 }
 
 impl RegistryAdmin {
     /// The name of the author of a change.
-    pub(super) fn by(&self) -> &str {
+    pub(in crate::http) fn by(&self) -> &str {
         &self.by
     }
 
     /// Empties the trash of one repository or of all.
-    pub(super) async fn empty_trash(&self, repository: Option<&RepoName>) -> Result<Emptied, ServiceError> {
+    pub(in crate::http) async fn empty_trash(
+        &self,
+        repository: Option<&RepoName>,
+    ) -> Result<Emptied, ServiceError> {
         self.api.view.registry.empty_whole_trash(repository).await
     }
 
     /// The registry.
-    pub(super) fn registry(&self) -> &Registry {
+    pub(in crate::http) fn registry(&self) -> &Registry {
         &self.api.view.registry
     }
 
     /// The retention job.
-    pub(super) fn retention(&self) -> &Arc<Retention> {
+    pub(in crate::http) fn retention(&self) -> &Arc<Retention> {
         &self.api.view.retention
     }
 }
@@ -411,7 +431,7 @@ extractor!(Requester, |_, requester| Ok(requester));
 
 /// A [`Requester`] that may make changes. The request's body says which, so the handler checks the right to
 /// them.
-pub(super) struct Author(pub(super) Requester);
+pub(in crate::http) struct Author(pub(super) Requester);
 
 extractor!(Author, |_, requester| {
     requester.check_change_allowed()?;
@@ -419,7 +439,7 @@ extractor!(Author, |_, requester| {
 });
 
 /// A [`Requester`] that has authenticated.
-pub(super) struct SignedIn(pub(super) Requester);
+pub(in crate::http) struct SignedIn(pub(super) Requester);
 
 extractor!(SignedIn, |_, requester| {
     requester.access_control_if_signed_in()?;

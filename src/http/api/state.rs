@@ -30,8 +30,8 @@ pub enum Changes {
 
 /// The state that the API's handlers share.
 pub struct Api {
-    pub(super) view: View,
-    pub(super) access_control: Arc<AccessControl>,
+    pub(in crate::http) view: View,
+    pub(in crate::http) access_control: Arc<AccessControl>,
 }
 
 impl Api {
@@ -53,7 +53,7 @@ impl Api {
     }
 
     /// The share of the memory budget that a request uses.
-    pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
+    pub(in crate::http) fn memory_holder(&self, extensions: &Extensions) -> Holder {
         let is_local = extensions.get::<Peer>().is_some_and(|peer| matches!(peer, Peer::Unix));
         let principal = extensions.get::<Principal>().unwrap_or(&Principal::Anonymous);
         if is_local || self.access_control.is_known(principal) {
@@ -64,41 +64,41 @@ impl Api {
     }
 
     /// The registry.
-    pub(super) fn registry(&self) -> &Arc<Registry> {
+    pub(in crate::http) fn registry(&self) -> &Arc<Registry> {
         &self.view.registry
     }
 }
 
 /// Everything that handlers read from.
-pub(super) struct View {
-    pub(super) registry: Arc<Registry>,
-    pub(super) reports: Reports,
-    pub(super) health: Arc<dyn Health>,
-    pub(super) scrub: Arc<Scrub>,
+pub(in crate::http) struct View {
+    pub(in crate::http) registry: Arc<Registry>,
+    pub(in crate::http) reports: Reports,
+    pub(in crate::http) health: Arc<dyn Health>,
+    pub(in crate::http) scrub: Arc<Scrub>,
     /// The retention job.
-    pub(super) retention: Arc<Retention>,
-    pub(super) changes: Changes,
-    pub(super) started_at: Timestamp,
+    pub(in crate::http) retention: Arc<Retention>,
+    pub(in crate::http) changes: Changes,
+    pub(in crate::http) started_at: Timestamp,
 }
 
 impl View {
     /// The reports.
-    pub(super) fn reports(&self) -> &Reports {
+    pub(in crate::http) fn reports(&self) -> &Reports {
         &self.reports
     }
 
     /// The metadata store.
-    pub(super) fn metadata(&self) -> &Metadata {
+    pub(in crate::http) fn metadata(&self) -> &Metadata {
         self.registry.metadata().as_ref()
     }
 
     /// The progress of a repository's last deletion or restoration.
-    pub(super) async fn work(&self, name: RepoName) -> Result<Option<RepositoryStep>, ServiceError> {
+    pub(in crate::http) async fn work(&self, name: RepoName) -> Result<Option<RepositoryStep>, ServiceError> {
         self.registry.repository(name, Access { push: false }).work().await
     }
 
     /// The progress of the scrub.
-    pub(super) async fn scrub(&self) -> Result<ScrubReport, ServiceError> {
+    pub(in crate::http) async fn scrub(&self) -> Result<ScrubReport, ServiceError> {
         self.scrub.report().await
     }
 }

@@ -26,7 +26,7 @@ const MAX_CLAIM_CHARS: usize = 64;
 const MAX_NAME_CHARS: usize = 256;
 const MAX_SUBJECT_CHARS: usize = 256;
 
-/// Starts the audit entry of a request, if it is recorded. The API records its own requests.
+/// Starts the audit entry of a request, if it is recorded. The API and the pages record their own requests.
 pub(in crate::http) fn start_entry(
     exchange: &Exchange<'_>,
     principal: Result<&Principal, &AuthRejection>,
@@ -47,7 +47,7 @@ pub(in crate::http) fn start_entry(
         Target::Other if is_login(exchange.path()) => {
             Some(entry_for_login(exchange, claimed(exchange).unwrap_or_default()))
         }
-        Target::Api | Target::Other => None,
+        Target::Api | Target::Pages | Target::Other => None,
     }
 }
 
@@ -91,7 +91,7 @@ fn denied_operation(exchange: &Exchange<'_>) -> AuditedOperation {
             let known = endpoint.as_ref().ok().and_then(|endpoint| operation(endpoint, method));
             known.unwrap_or(AuditedOperation::without_target(AuditAction::Read))
         }
-        Target::Api | Target::Other => {
+        Target::Api | Target::Pages | Target::Other => {
             let action = if exchange.is_read() { AuditAction::Read } else { AuditAction::Change };
             let subject = Some(exchange.path().to_owned());
             AuditedOperation { subject, ..AuditedOperation::without_target(action) }

@@ -9,6 +9,7 @@ use crate::http::exchange::Exchange;
 use crate::http::listen::Peer;
 use crate::http::paths::{Target, required_permission};
 use crate::http::rejection::AuthRejection;
+use crate::http::session_cookie::Browser;
 use crate::http::state::AppState;
 use crate::http::v2::{Route, mount_source};
 
@@ -28,12 +29,20 @@ pub(in crate::http) async fn authenticate(
 }
 
 /// Authenticates the sender of a request, and decides whether it holds the permission that the request requires.
-pub(in crate::http) async fn authorise(exchange: &Exchange<'_>) -> Result<Principal, AuthRejection> {
+///
+/// Pages decide on their own permissions: they show anonymous users what is public, or let them sign in.
+pub(in crate::http) async fn authorise(exchange: &mut Exchange<'_>) -> Result<Principal, AuthRejection> {
     let principal = match &exchange.target {
         Target::V2(endpoint) => {
             let source = mount_source(endpoint, &exchange.head.uri);
             let route = Route::new(endpoint, &exchange.head.method);
             decide(exchange, route.required_permission(source.as_ref())).await?
+        }
+        Target::Pages => {
+            let browser = Browser::recognise(exchange.state, &exchange.head);
+            let principal = browser.principal();
+            exchange.head.extensions.insert(browser);
+            principal
         }
         Target::Api | Target::Other => match required_permission(exchange.path()) {
             None => Principal::Anonymous,

@@ -235,3 +235,12 @@ pub struct RepositoryStep {
     /// Missing targets of manifests that could not be restored.
     pub missing: Vec<(Digest, EdgeKind)>,
 }
+
+/// Repositories in which tags have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedRepositories {
+    /// The id of the last change that is covered.
+    pub last: i64,
+    /// The repositories, each once.
+    pub names: Vec<RepoName>,
+}

@@ -11,8 +11,9 @@ use crate::metadata::queries::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 29] = [
+const SOURCES: [(&str, &str); 30] = [
     ("audit", include_str!("../../ops/audit.rs")),
+    ("changes", include_str!("../../queries/changes.rs")),
     ("blobs", include_str!("../../ops/blobs.rs")),
     ("collection", include_str!("../../ops/gc/collection.rs")),
     ("deletion", include_str!("../../ops/undo/deletion.rs")),

@@ -1,0 +1,112 @@
+//! The cookie of the web pages: the session of a user who has signed in, or the mark of an anonymous visitor. The CSRF
+//! tokens of forms are bound to it.
+//!
+//! Browsers send a cookie to all ports of a host, so the name contains the fingerprint of the store: two registries on
+//! one machine do not sign each other's users out. A cookie of this name that this server did not set is ignored. Only
+//! the pages accept the cookie; `/v2` and the API never do, so that no other site can use a session there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::COOKIE;
+use http::request::Parts;
+use sha2::{Digest as _, Sha256};
+
+use super::forwarded;
+use super::reply::value;
+use super::state::AppState;
+use crate::auth::{Principal, Session};
+
+/// The length of a CSRF token in hexadecimal digits.
+const CSRF_TOKEN_LEN: usize = 32;
+
+/// The cookie as this server sets it in a browser.
+pub(super) struct SessionCookie {
+    name: String,
+    is_secure: bool,
+}
+
+impl SessionCookie {
+    /// The cookie for the sender of a request. Browsers accept the prefix `__Host-` and `Secure` only over TLS.
+    pub(super) fn of(state: &AppState, head: &Parts) -> Self {
+        let is_secure = forwarded::is_https(head, state.settings.tls);
+        let prefix = if is_secure { "__Host-" } else { "" };
+        let store = state.health.store_fingerprint().unwrap_or("pages");
+        Self { name: format!("{prefix}orlop-{store}"), is_secure }
+    }
+
+    /// The value that the browser sent.
+    fn sent(&self, head: &Parts) -> Option<String> {
+        cookie(head, &self.name).map(str::to_owned)
+    }
+
+    /// The header that sets the cookie in the browser for `lifetime`.
+    pub(super) fn set(&self, text: &str, lifetime: Duration) -> HeaderValue {
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let seconds = lifetime.as_secs();
+        value(format!("{}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name))
+    }
+
+    /// The header that removes the cookie from the browser.
+    pub(super) fn remove(&self) -> HeaderValue {
+        self.set("", Duration::ZERO)
+    }
+}
+
+/// Returns the value of the cookie called `name`.
+pub(super) fn cookie<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
+    let cookies = head.headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    cookies.flat_map(|cookies| cookies.split("; ")).find_map(|cookie| {
+        let (found, value) = cookie.split_once('=')?;
+        (found == name).then_some(value)
+    })
+}
+
+/// A browser, by its cookie.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Browser {
+    /// The value of the cookie, if this server set it and it is still valid.
+    cookie: Option<Arc<str>>,
+    /// The session, if its user has signed in.
+    session: Option<Session>,
+}
+
+impl Browser {
+    /// Recognises the browser that sent a request.
+    pub(super) fn recognise(state: &AppState, head: &Parts) -> Self {
+        let Some(sent) = SessionCookie::of(state, head).sent(head) else { return Self::default() };
+        let now = state.registry.clock().now();
+        let session = state.access_control.session(&sent);
+        let is_valid = session.is_some() || state.access_control.is_visitor_mark(&sent, now);
+        Self { cookie: is_valid.then(|| sent.into()), session }
+    }
+
+    /// The session, if its user has signed in.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// The user who has signed in, or anonymous.
+    pub(super) fn principal(&self) -> Principal {
+        self.session.as_ref().map_or(Principal::Anonymous, |session| session.principal.clone())
+    }
+
+    /// The CSRF token of the forms that this browser is shown, if it has a cookie.
+    pub(super) fn csrf_token(&self) -> Option<String> {
+        self.cookie.as_deref().map(csrf_token)
+    }
+
+    /// Whether `token` came from a form that this browser was shown.
+    pub(super) fn accepts(&self, token: &str) -> bool {
+        // Comparing digests reveals nothing by the time it takes.
+        self.csrf_token().is_some_and(|own| Sha256::digest(own) == Sha256::digest(token))
+    }
+}
+
+/// The CSRF token that belongs to the value of a cookie. It does not reveal the value.
+pub(super) fn csrf_token(cookie: &str) -> String {
+    let mut token = hex::encode(Sha256::digest(format!("orlop csrf {cookie}")));
+    token.truncate(CSRF_TOKEN_LEN);
+    token
+}

@@ -1,0 +1,37 @@
+//! The web pages: what is stored, what fills the disk, and its management, for people with a browser.
+//!
+//! Pages are rendered on the server and work without JavaScript: they consist of links and plain forms. They read the
+//! same reports and make the same changes as the API, with the same rights (`http/api/rights.rs`). A page shows nothing
+//! that its visitor may not read.
+//!
+//! | file | purpose |
+//! | --- | --- |
+//! | `router` | the routes, the checks of every action, error pages |
+//! | `visitor` | who views a page, and what every page shows |
+//! | `form` | the fields of a form |
+//! | `page` | renders templates, and redirects after an action |
+//! | `assets` | style sheet, script and icon |
+//! | `format` | sizes, times and digests as text |
+//! | the others | one subject each, with its pages and actions |
+//!
+//! Every change is a POST below `/actions`, followed by a redirect. Its form has a token that is bound to the cookie of
+//! the browser, so that no other site can make a browser send it (CSRF).
+//!
+//! Templates are in `templates/web`. They escape all text: annotations, labels, commands and names come from whoever
+//! pushed them.
+
+mod assets;
+mod form;
+mod format;
+mod listing;
+mod live;
+mod page;
+mod repositories;
+mod router;
+mod sign_in;
+mod start;
+mod treemap;
+mod visitor;
+
+pub(super) use page::refuse;
+pub(super) use router::router;

@@ -1,0 +1,196 @@
+//! Renders templates, and redirects after an action.
+
+use askama::Template;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::visitor::Chrome;
+use crate::http::api::Problem;
+use crate::http::payload::Payload;
+use crate::http::query::encode;
+use crate::http::rejection::Rejection;
+use crate::http::reply::{NO_STORE, Reply, routed, value};
+
+/// What a page may load: only the files of this server. Images, which are drawn on the server, may be inline.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+);
+
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// The result of the handler of a page.
+pub(super) type PageResult = Result<Response, Problem>;
+
+/// The result of an action.
+pub(super) type ActionResult = Result<Done, Problem>;
+
+/// Renders a page.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+    // Templates are checked at compile time and render into memory, so this cannot fail.
+    let text = template.render().unwrap_or_default();
+    routed(
+        Reply::new(status)
+            .with(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"))
+            .with(CACHE_CONTROL, NO_STORE)
+            .with(CONTENT_SECURITY_POLICY, POLICY)
+            // Browsers then send the origin with forms, and nothing to other sites.
+            .with(REFERRER_POLICY, HeaderValue::from_static("same-origin"))
+            .with(OPENER_POLICY, HeaderValue::from_static("same-origin"))
+            .body(Payload::Whole(text.into())),
+    )
+}
+
+/// An action that is done: which page to show, and what to say there.
+pub(super) struct Done {
+    to: String,
+    notice: Option<Notice>,
+}
+
+impl Done {
+    /// Shows the page at this path of this server.
+    pub(super) fn go_to(path: impl Into<String>) -> Self {
+        Self { to: path.into(), notice: None }
+    }
+
+    /// Also says what was done.
+    pub(super) fn saying(self, notice: Notice) -> Self {
+        Self { notice: Some(notice), ..self }
+    }
+}
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        let to = match self.notice {
+            None => self.to,
+            Some(notice) => {
+                let separator = if self.to.contains('?') { '&' } else { '?' };
+                format!("{}{separator}notice={}", self.to, notice.code())
+            }
+        };
+        redirect(&to)
+    }
+}
+
+/// Redirects the browser to a path of this server, which it requests with GET.
+pub(super) fn redirect(path: &str) -> Response {
+    routed(Reply::new(StatusCode::SEE_OTHER).with(LOCATION, value(path.to_owned())))
+}
+
+/// Whether a path that came from the client leads to a page of this server.
+pub(super) fn is_local_path(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_plain)
+}
+
+/// The path of the sign-in page, after which the page at `path` is shown.
+pub(super) fn sign_in_path(path: &str) -> String {
+    if path == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encode(path)) }
+}
+
+macro_rules! notices {
+    ($($variant:ident, $code:literal, $text:literal;)*) => {
+        /// What a page says after an action. The texts are fixed, because the URL chooses one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Notice {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl Notice {
+            fn code(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)*
+                }
+            }
+
+            /// The text of a code in a URL.
+            pub(super) fn text(code: &str) -> Option<&'static str> {
+                match code {
+                    $($code => Some($text),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+notices! {
+    SignedOut, "signed-out", "You have signed out.";
+    SignedOutEverywhere, "signed-out-everywhere", "All other sessions have ended.";
+    TagsDeleted, "tags-deleted", "Deleted. You can restore it from the trash.";
+    TagAdded, "tag-added", "The tag points at the manifest.";
+    RolledBack, "rolled-back", "The tag has been rolled back.";
+    DescriptionSaved, "description-saved", "The description is saved.";
+    RepositoryDeleted, "repository-deleted", "The repository is being deleted. You can restore it from the trash.";
+    RepositoryRestored, "repository-restored", "The repository is being restored.";
+    RepositoryRenamed, "repository-renamed", "The repository is renamed.";
+    Restored, "restored", "Restored.";
+    TrashEmptied, "trash-emptied", "The trash is empty. The collector frees the space.";
+    PolicySaved, "policy-saved", "The policy is saved.";
+    PolicyRemoved, "policy-removed", "The policy is removed.";
+    PolicyApplied, "policy-applied", "The policy has been applied.";
+    JobStarted, "job-started", "The job has been started.";
+    UserSaved, "user-saved", "The user is saved.";
+    UserRemoved, "user-removed", "The user is removed.";
+    TeamSaved, "team-saved", "The team is saved.";
+    RoleSaved, "role-saved", "The role is saved.";
+    TokenRevoked, "token-revoked", "The access token is revoked.";
+    SessionEnded, "session-ended", "The session has ended.";
+    PasswordChanged, "password-changed", "The password is changed. All other sessions have ended.";
+}
+
+#[derive(Template)]
+#[template(path = "web/error.html")]
+struct ErrorPage<'a> {
+    chrome: &'a Chrome,
+    title: &'a str,
+    detail: &'a str,
+    can_sign_in: bool,
+}
+
+/// The page of an error.
+pub(super) fn error_page(chrome: &Chrome, problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let can_sign_in = status == StatusCode::UNAUTHORIZED && chrome.user.is_none();
+    page(status, &ErrorPage { chrome, title: &problem.title, detail: &problem.detail, can_sign_in })
+}
+
+/// The response to a request that a layer rejected before its sender is known.
+pub(in crate::http) fn refuse(rejection: &Rejection) -> http::Response<Body> {
+    let problem = Problem::new(rejection.status, &rejection.message);
+    let mut response = error_page(&Chrome::default(), &problem);
+    if let Some((name, value)) = &rejection.header {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+/// The error page of a path that does not exist.
+pub(super) fn not_found() -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such page").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_this_server_are_local() {
+        for path in ["/", "/r/app:v1", "/repositories?sort=size&page=2"] {
+            assert!(is_local_path(path), "{path}");
+        }
+        for path in ["", "r", "//evil.example", "/\\evil.example", "https://evil.example", "/a\nb", "/a b"] {
+            assert!(!is_local_path(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_notice_survives_the_redirect() {
+        let response = Done::go_to("/trash?repository=app").saying(Notice::Restored).into_response();
+        assert_eq!(response.headers()[LOCATION], "/trash?repository=app&notice=restored");
+        assert_eq!(Notice::text("restored"), Some("Restored."));
+        assert_eq!(Notice::text("<b>"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! The routes of the pages, the checks of every action, and error pages.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use futures_util::FutureExt;
+use http::header::SET_COOKIE;
+use http::{Method, StatusCode};
+
+use super::live::Live;
+use super::page::{error_page, not_found, redirect, sign_in_path};
+use super::visitor::Visitor;
+use super::{assets, live, repositories, sign_in, start};
+use crate::http::api::{Api, Problem, record_outcome, reserve_memory};
+use crate::http::layers::audit::AuditedOperation;
+use crate::http::state::AppState;
+use crate::metadata::AuditAction;
+
+/// The state that all pages share.
+pub(super) struct Web {
+    /// The state of the server.
+    pub(super) state: Arc<AppState>,
+    /// The reports and the rights of the API.
+    pub(super) api: Arc<Api>,
+    /// The pages that are updated live.
+    pub(super) live: Arc<Live>,
+}
+
+/// Something that a visitor can do with a form.
+pub(super) struct Action {
+    path: &'static str,
+    operation: AuditAction,
+    handler: MethodRouter<Arc<Web>>,
+}
+
+impl Action {
+    /// An action at `path` below `/actions`, which the audit log records as `operation`.
+    pub(super) fn new<H, T>(path: &'static str, operation: AuditAction, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Web>>,
+        T: 'static,
+    {
+        Self { path, operation, handler: post(handler) }
+    }
+}
+
+/// All actions.
+fn actions() -> Vec<Action> {
+    [sign_in::actions()].into_iter().flatten().collect()
+}
+
+/// All pages.
+fn pages() -> Router<Arc<Web>> {
+    Router::new()
+        .route("/", get(start::show))
+        .route("/repositories", get(repositories::show))
+        .route("/sign-in", get(sign_in::show))
+        .route("/assets/{file}", get(assets::get))
+}
+
+/// The router of the pages.
+pub(in crate::http) fn router(state: Arc<AppState>, api: Arc<Api>) -> Router {
+    let registry = Arc::clone(&state.registry);
+    let live = Live::new(Arc::clone(&state));
+    let web = Arc::new(Web { state, api, live });
+    let mut routes = pages();
+    for Action { path, operation, handler } in actions() {
+        let registry = Arc::clone(&registry);
+        let record = move |request: Request, next: Next| {
+            let registry = Arc::clone(&registry);
+            async move {
+                let operation = AuditedOperation::without_target(operation);
+                record_outcome(&registry, operation, request, next).await
+            }
+        };
+        routes = routes.route(path, handler.layer(from_fn(record)));
+    }
+    routes
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this page does not support the method")
+        })
+        .layer(from_fn_with_state(Arc::clone(&web.api), reserve_memory))
+        // It sends little, for a long time.
+        .route("/live", get(live::show))
+        .layer(from_fn_with_state(Arc::clone(&web), complete))
+        .with_state(web)
+}
+
+/// Adds the visitor to a request, and shows errors and panics of its handler as pages.
+async fn complete(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let visitor = match Visitor::new(&web, &parts) {
+        Ok(visitor) => visitor,
+        Err(problem) => return problem.into_response(),
+    };
+    let is_page = matches!(parts.method, Method::GET | Method::HEAD);
+    parts.extensions.insert(visitor.clone());
+    let request = Request::from_parts(parts, body);
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    // The panic hook has already logged the message.
+    let mut response = handled.unwrap_or_else(|_| Problem::failed().into_response());
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let can_sign_in = problem.status == StatusCode::UNAUTHORIZED && visitor.session().is_none();
+        response = if can_sign_in && is_page {
+            redirect(&sign_in_path(&visitor.chrome().here))
+        } else {
+            error_page(visitor.chrome(), &problem)
+        };
+    }
+    if let Some(cookie) = visitor.set_cookie() {
+        response.headers_mut().append(SET_COOKIE, cookie.clone());
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_is_below_its_root_and_is_a_change() {
+        for action in actions() {
+            assert!(action.path.starts_with("/actions/"), "{}", action.path);
+            assert!(
+                action.operation.is_change() || action.operation == AuditAction::Login,
+                "{}",
+                action.path
+            );
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Who views a page, and what every page shows.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderValue, Method};
+use url::form_urlencoded;
+
+use super::assets::{ASSETS, Assets};
+use super::format::Moment;
+use super::page::Notice;
+use super::router::Web;
+use crate::auth::{Action, Permission, Principal, Session};
+use crate::clock::Timestamp;
+use crate::errors::Chain;
+use crate::http::api::{Problem, Requester};
+use crate::http::forwarded;
+use crate::http::session_cookie::{Browser, SessionCookie, csrf_token};
+use crate::metadata::Scope;
+
+/// How long an anonymous visitor may leave a form open.
+const VISITOR_MARK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What every page shows.
+#[derive(Debug, Default)]
+pub(super) struct Chrome {
+    /// The user who has signed in.
+    pub(super) user: Option<String>,
+    /// Whether the visitor administers the registry.
+    pub(super) is_admin: bool,
+    /// Whether the visitor may change everything on an open registry without signing in.
+    pub(super) is_trusted: bool,
+    /// Whether anyone who can reach the registry may change it.
+    pub(super) is_open: bool,
+    /// The token of all forms of the page.
+    pub(super) csrf: String,
+    /// What the previous action did.
+    pub(super) notice: Option<&'static str>,
+    /// The path and query of the page.
+    pub(super) here: String,
+}
+
+impl Chrome {
+    /// The files that the page loads.
+    pub(super) fn assets(&self) -> &'static Assets {
+        &ASSETS
+    }
+
+    /// Whether the page is in a part of the navigation.
+    pub(super) fn is_in(&self, root: &str) -> bool {
+        match root {
+            "/" => self.here == "/",
+            root => self.here.starts_with(root),
+        }
+    }
+
+    pub(super) fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+/// A person who views a page or sends a form, signed in or anonymous.
+#[derive(Clone)]
+pub(super) struct Visitor(Arc<Visit>);
+
+/// A visit of a page.
+struct Visit {
+    web: Arc<Web>,
+    requester: Requester,
+    browser: Browser,
+    chrome: Chrome,
+    now: Timestamp,
+    query: Vec<(String, String)>,
+    host: Option<Authority>,
+    is_https: bool,
+    session_cookie: SessionCookie,
+    set_cookie: Option<HeaderValue>,
+}
+
+impl Visitor {
+    /// The sender of a request.
+    pub(super) fn new(web: &Arc<Web>, parts: &Parts) -> Result<Self, Problem> {
+        let requester = Requester::from_parts(parts, &web.api)?;
+        let browser = parts.extensions.get::<Browser>().cloned().unwrap_or_default();
+        let access_control = &web.state.access_control;
+        let principal = browser.principal();
+        let is_admin = access_control.allows(&principal, Permission::Scope(&Scope::All, Action::Administer));
+        let is_open = access_control.is_open();
+        let is_trusted = principal == Principal::Anonymous && requester.trusts_anonymous();
+        let session_cookie = SessionCookie::of(&web.state, parts);
+        let mut set_cookie = None;
+        let csrf = browser.csrf_token().or_else(|| {
+            // Only forms need a token. Visitors without any form get no cookie.
+            let has_forms = is_trusted || !is_open;
+            let mark = (has_forms && parts.method == Method::GET).then(|| mark_visitor(web)).flatten()?;
+            let token = csrf_token(&mark);
+            set_cookie = Some(session_cookie.set(&mark, VISITOR_MARK_LIFETIME));
+            Some(token)
+        });
+        let query: Vec<(String, String)> = match parts.uri.query() {
+            Some(query) => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            None => Vec::new(),
+        };
+        let notice = query.iter().find(|(name, _)| name == "notice");
+        let chrome = Chrome {
+            user: principal.name().map(str::to_owned),
+            is_admin: is_admin && !is_open || is_admin && principal != Principal::Anonymous,
+            is_trusted,
+            is_open,
+            csrf: csrf.unwrap_or_default(),
+            notice: notice.and_then(|(_, code)| Notice::text(code)),
+            here: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        };
+        let now = web.state.registry.clock().now();
+        let host = forwarded::host(parts);
+        let is_https = forwarded::is_https(parts, web.state.settings.tls);
+        let web = Arc::clone(web);
+        Ok(Self(Arc::new(Visit {
+            web,
+            requester,
+            browser,
+            chrome,
+            now,
+            query,
+            host,
+            is_https,
+            session_cookie,
+            set_cookie,
+        })))
+    }
+
+    /// The cookie that the response sets, for a visitor without one.
+    pub(super) fn set_cookie(&self) -> Option<&HeaderValue> {
+        self.0.set_cookie.as_ref()
+    }
+
+    /// The state of the pages.
+    pub(super) fn web(&self) -> &Arc<Web> {
+        &self.0.web
+    }
+
+    /// The visitor as a client of the registry, who asks for rights.
+    pub(super) fn requester(&self) -> &Requester {
+        &self.0.requester
+    }
+
+    /// What the page shows around its content.
+    pub(super) fn chrome(&self) -> &Chrome {
+        &self.0.chrome
+    }
+
+    /// The browser of the visitor.
+    pub(super) fn browser(&self) -> &Browser {
+        &self.0.browser
+    }
+
+    /// The session of a visitor who has signed in.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.0.browser.session()
+    }
+
+    /// The cookie that holds the session.
+    pub(super) fn session_cookie(&self) -> &SessionCookie {
+        &self.0.session_cookie
+    }
+
+    /// Whether the visitor may use the registry at all.
+    pub(super) fn has_access(&self) -> bool {
+        self.requester().require_any_access().is_ok()
+    }
+
+    /// The time of the visit.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.now
+    }
+
+    /// A moment, relative to the time of the visit.
+    pub(super) fn moment(&self, at: Timestamp) -> Moment {
+        Moment::new(at, self.0.now)
+    }
+
+    /// A parameter of the page's query that is not empty.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        let found = self.0.query.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The host and port by which clients reach the registry, for commands that people copy.
+    pub(super) fn registry_host(&self) -> String {
+        if let Some(url) = &self.0.web.state.settings.public_url {
+            let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
+            return host.trim_end_matches('/').to_owned();
+        }
+        let host = self.0.host.as_ref().map(Authority::as_str);
+        host.filter(|host| !host.contains(['@', '"', '\'', '\\', '$', '`']))
+            .unwrap_or("localhost:5000")
+            .to_owned()
+    }
+
+    /// Whether clients reach the registry over TLS.
+    pub(super) fn is_https(&self) -> bool {
+        match &self.0.web.state.settings.public_url {
+            Some(url) => url.starts_with("https://"),
+            None => self.0.is_https,
+        }
+    }
+}
+
+/// Marks an anonymous visitor, so that forms can be bound to a browser.
+fn mark_visitor(web: &Web) -> Option<String> {
+    let now = web.state.registry.clock().now();
+    match web.state.access_control.visitor_mark(VISITOR_MARK_LIFETIME, now) {
+        Ok(mark) => Some(mark),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "failed to create the cookie of a visitor");
+            None
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // `router::complete` has added it.
+        Ok(parts.extensions.get::<Self>().cloned().expect("every page has a visitor"))
+    }
+}
