@@ -19,7 +19,6 @@
 //! | `secret` | generates and hashes passwords and access tokens |
 //! | `scope` | roles in scopes, the permissions that requests need, and the grants that tokens carry |
 //! | `refresh_tokens` | creates and checks refresh tokens, which clients store in place of a password |
-//! | `visitors` | marks for the browsers of anonymous visitors of the pages |
 //! | `tokens`, `key`, `jws` | short-lived bearer tokens, the key that signs them, and checks of their headers |
 
 mod access_control;
@@ -44,9 +43,7 @@ mod refresh_tokens;
 mod rights;
 mod scope;
 mod secret;
-mod sessions;
 mod tokens;
-mod visitors;
 
 pub use access_control::{AccessControl, AccessSettings};
 pub use accounts::{AccountUpkeep, Accounts};
@@ -65,5 +62,4 @@ pub use people::{PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
 pub use principal::{AuthError, Bearer, FederatedIdentity, Principal, User};
 pub use scope::{Action, Permission, ScopedRole};
 pub use secret::masked;
-pub use sessions::{Session, SessionError};
 pub use tokens::{Token, Tokens};

@@ -11,6 +11,14 @@ pub trait Health: Send + Sync + 'static {
     /// The reason why a push would fail.
     async fn ready(&self) -> Result<Vec<String>, String>;
 
+    /// The result of a recent check. Costs nothing, because the server checks by itself.
+    ///
+    /// # Errors
+    /// The reason why a push would have failed.
+    async fn recent(&self) -> Result<Vec<String>, String> {
+        self.ready().await
+    }
+
     /// The fingerprint by which the health check recognises the store that is served.
     fn store_fingerprint(&self) -> Option<&str> {
         None

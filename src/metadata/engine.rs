@@ -61,6 +61,12 @@ impl Metadata {
         self.sqlite().set_keep_log(keep);
     }
 
+    /// Returns a number that grows with every change that this process makes. Another process may change the database,
+    /// too, so that a cached result also needs a maximum age.
+    pub fn change_count(&self) -> u64 {
+        self.sqlite().commits()
+    }
+
     pub(super) fn sqlite(&self) -> &Sqlite {
         let Engine::Sqlite(engine) = &self.engine;
         engine

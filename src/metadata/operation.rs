@@ -81,6 +81,10 @@ pub enum Operation {
     RecordState,
     /// [`crate::metadata::Metadata::events`]
     Events,
+    /// [`crate::metadata::Metadata::visible_events`]
+    VisibleEvents,
+    /// [`crate::metadata::Metadata::recent_pushes`]
+    RecentPushes,
     /// [`crate::metadata::Metadata::forget_events`]
     ForgetEvents,
     /// [`crate::metadata::Metadata::removed_manifests`]
@@ -207,6 +211,10 @@ pub enum Operation {
     ManifestRepositories,
     /// [`crate::metadata::Metadata::why_blob`]
     WhyBlob,
+    /// [`crate::metadata::Metadata::space_division`]
+    SpaceDivision,
+    /// [`crate::metadata::Metadata::largest_visible`]
+    LargestVisible,
     /// [`crate::metadata::Metadata::record_day`]
     RecordDay,
     /// [`crate::metadata::Metadata::days`]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Growth, Pressure, Requester};
 use super::{DiskReserve, Registry, ServiceError};
-use crate::metadata::{self, MetadataError};
+use crate::metadata::{self, MetadataError, Totals};
 use crate::oci::UploadId;
 use crate::store::{Space, StoreError, StoredItem};
 
@@ -299,12 +299,20 @@ impl Registry {
     /// # Errors
     /// Fails if the metadata store fails.
     pub async fn stored(&self) -> Result<Stored, ServiceError> {
+        let totals = self.metadata.totals().await?;
+        self.stored_with(&totals).await
+    }
+
+    /// Measures the disk usage, with blobs as in `totals`.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn stored_with(&self, totals: &Totals) -> Result<Stored, ServiceError> {
         let mut staged = 0;
         for (id, _) in self.blobs.list(None).await?.uploads {
             staged += self.blobs.allocated(StoredItem::Upload(id)).await?;
         }
         let directories = self.blobs.allocated(StoredItem::Directories).await?;
-        let totals = self.metadata.totals().await?;
         let database = self.metadata.own_size().await?;
         Ok(Stored {
             blobs: totals.blob_allocated,

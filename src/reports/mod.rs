@@ -4,6 +4,8 @@
 //! The caller decides whether the client may read a report.
 
 mod listings;
+mod overview;
+mod recent;
 mod trash;
 mod usage;
 mod why;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use listings::{ListedTag, ManifestDetail};
+pub use overview::{Areas, MAX_NAMED_REPOSITORIES, Overview, StoreOverview};
 pub use trash::{TrashEntry, TrashEntryKind, TrashItem, TrashListingPage, TrashListingPosition};
 pub use usage::{StoreUsage, UsageReport};
 pub use why::{KeptManifest, Why};
@@ -26,13 +29,20 @@ pub struct Reports {
     collector: Arc<Collector>,
     retention: Arc<Retention>,
     turn: Semaphore,
+    overview: overview::OverviewCache,
 }
 
 impl Reports {
     /// Creates the reports on `registry`. The rules of `collector` and the policies of `retention` decide what may be
     /// removed, and when.
     pub fn new(registry: Arc<Registry>, collector: Arc<Collector>, retention: Arc<Retention>) -> Self {
-        Self { registry, collector, retention, turn: Semaphore::new(1) }
+        Self {
+            registry,
+            collector,
+            retention,
+            turn: Semaphore::new(1),
+            overview: overview::OverviewCache::default(),
+        }
     }
 
     /// Waits until no other report is being made that reads many records.

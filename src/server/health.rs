@@ -16,8 +16,9 @@ use super::disk_space::Watch;
 use super::filesystem::free_space;
 use super::open::Opened;
 use crate::errors::{Chain, Context};
+use crate::http::listen::Tls;
 use crate::metadata::MetadataError;
-use crate::registry::{BudgetLevel, BudgetState, Registry};
+use crate::registry::{BudgetLevel, BudgetState, ClockState, Registry};
 use crate::store::FilesystemStore;
 
 /// How long a result is reused. Each check costs two syncs.
@@ -28,6 +29,11 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long the stores may take to prove that they work. A disk that hangs is not ready.
 const STORES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A certificate that expires within this many days causes a warning. ACME renews earlier.
+const CERTIFICATE_WARNING_DAYS: u64 = 14;
+
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// Maximum number of quarantined blobs that are counted.
 const MAX_COUNTED_QUARANTINED: usize = 10_000;
@@ -54,6 +60,7 @@ pub struct Readiness {
 pub struct Health {
     opened: Arc<Opened>,
     watch: Arc<Watch>,
+    tls: Option<Arc<Tls>>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Arc<Readiness>)>>,
     store_fingerprint: Option<String>,
@@ -63,11 +70,17 @@ pub struct Health {
 
 impl Health {
     /// Creates the health check of `opened`, which is unready once `draining` is cancelled.
-    pub fn new(opened: Arc<Opened>, watch: Arc<Watch>, draining: CancellationToken) -> Self {
+    pub fn new(
+        opened: Arc<Opened>,
+        watch: Arc<Watch>,
+        tls: Option<Arc<Tls>>,
+        draining: CancellationToken,
+    ) -> Self {
         let store = FilesystemStore::identify(&opened.data).ok().flatten();
         Self {
             opened,
             watch,
+            tls,
             draining,
             last: Mutex::default(),
             store_fingerprint: store.map(store_fingerprint),
@@ -77,9 +90,14 @@ impl Health {
 
     /// Returns the readiness, at most a second old.
     pub async fn readiness(&self) -> Arc<Readiness> {
+        self.readiness_within(READINESS_TTL).await
+    }
+
+    /// Returns the readiness, at most `max_age` old.
+    async fn readiness_within(&self, max_age: Duration) -> Arc<Readiness> {
         let mut last = self.last.lock().await;
         if let Some((when, readiness)) = last.as_ref()
-            && when.elapsed() < READINESS_TTL
+            && when.elapsed() < max_age
             && !self.draining.is_cancelled()
         {
             return Arc::clone(readiness);
@@ -101,6 +119,7 @@ impl Health {
             found.problems.push("the stores took too long to answer".into());
         }
         check_metadata_disk(&self.opened.metadata_dir, &mut found);
+        found.warnings.extend(self.certificate_warning());
         found.ready = found.problems.is_empty();
         found
     }
@@ -118,6 +137,9 @@ impl Health {
         if let Ok(count @ 1..) = registry.metadata().count_quarantined(MAX_COUNTED_QUARANTINED).await {
             found.warnings.push(quarantine_warning(count));
         }
+        if let Ok(ClockState::Suspect(reason)) = registry.clock_state().await {
+            found.warnings.push(format!("the clock cannot be trusted, so nothing expires: {reason}"));
+        }
         match registry.budget().await {
             Ok(Some(state)) => check_budget(registry, &state, found),
             Ok(None) => {}
@@ -126,6 +148,20 @@ impl Health {
         match registry.blobs().space().await {
             Ok(space) => check_space(registry, space.free, found),
             Err(error) => found.problems.push(format!("blobs: {}", Chain(&error))),
+        }
+    }
+
+    /// A warning before the TLS certificate expires.
+    fn certificate_warning(&self) -> Option<String> {
+        let expires = self.tls.as_ref()?.expires()?;
+        let now = self.opened.registry.clock().now();
+        let days = expires.since(now).as_secs() / SECONDS_PER_DAY;
+        match (expires <= now, days) {
+            (true, _) => Some("the TLS certificate has expired: replace server.tls_certificate".to_owned()),
+            (false, ..CERTIFICATE_WARNING_DAYS) => {
+                Some(format!("the TLS certificate expires in {days} days: replace server.tls_certificate"))
+            }
+            (false, _) => None,
         }
     }
 
@@ -169,15 +205,11 @@ pub(super) async fn check_periodically(health: Arc<Health>) {
 #[async_trait]
 impl crate::http::Health for Health {
     async fn ready(&self) -> Result<Vec<String>, String> {
-        let readiness = self.readiness().await;
-        if !readiness.ready {
-            return Err(readiness.problems.join("; "));
-        }
-        let mut warnings = readiness.warnings.clone();
-        if readiness.read_only {
-            warnings.push("the registry is read-only".into());
-        }
-        Ok(warnings)
+        warnings(&*self.readiness().await)
+    }
+
+    async fn recent(&self) -> Result<Vec<String>, String> {
+        warnings(&*self.readiness_within(CHECK_INTERVAL * 2).await)
     }
 
     fn store_fingerprint(&self) -> Option<&str> {
@@ -191,6 +223,18 @@ impl crate::http::Health for Health {
     fn warnings(&self) -> Vec<String> {
         self.watch.warning().into_iter().collect()
     }
+}
+
+/// The warnings of a check, or its problems.
+fn warnings(readiness: &Readiness) -> Result<Vec<String>, String> {
+    if !readiness.ready {
+        return Err(readiness.problems.join("; "));
+    }
+    let mut warnings = readiness.warnings.clone();
+    if readiness.read_only {
+        warnings.push("the registry is read-only".into());
+    }
+    Ok(warnings)
 }
 
 fn quarantine_warning(count: u64) -> String {

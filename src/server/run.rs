@@ -116,7 +116,12 @@ impl Server {
         let listener = bind(address).map_err(|error| StartError::Listen { address, error })?;
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
-        let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
+        let health = Arc::new(Health::new(
+            Arc::clone(&opened),
+            Arc::clone(&watch),
+            settings.tls.clone(),
+            draining.clone(),
+        ));
         let operations = Operations::new(config, Arc::clone(&opened), access_control).await?;
         let of_policies = operations.retention.policy_set().in_force();
         for warning in config.warnings().iter().chain(&of_policies.warnings) {

@@ -27,11 +27,14 @@ use crate::jobs::Retention;
 use crate::jobs::retention::RetentionError;
 use crate::memory::OutOfMemory;
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, Metadata, Page, RepositoryEntry, RepositoryStep, Scope,
+    HistoryEntry, ListPage, ListQuery, Metadata, Page, RecentPush, RepositoryEntry, RepositoryStep, Scope,
+    Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Access, Emptied, ManifestError, Registry, Repository, ServiceError};
-use crate::reports::{ListedTag, ManifestDetail, Reports, TrashListingPage, TrashListingPosition, Why};
+use crate::reports::{
+    ListedTag, ManifestDetail, Overview, Reports, TrashListingPage, TrashListingPosition, Why,
+};
 
 /// Makes a right an extractor: the expression grants it to a [`Requester`].
 macro_rules! extractor {
@@ -197,14 +200,35 @@ impl Requester {
         Ok(&self.api.view)
     }
 
+    /// Whether it may read everything.
+    pub(in crate::http) fn sees_all(&self) -> bool {
+        self.may_read(&Scope::All)
+    }
+
+    /// The repositories that it may pull.
+    fn visible(&self) -> Visible {
+        self.api.access_control.visible_repositories(&self.principal)
+    }
+
+    /// What fills the disk, as far as it may read it.
+    pub(in crate::http) async fn overview(&self) -> Result<Arc<Overview>, Problem> {
+        self.decide(Permission::Other)?;
+        Ok(self.api.view.reports.overview(&self.visible(), self.sees_all()).await?)
+    }
+
+    /// The latest pushes to the repositories that it may pull.
+    pub(in crate::http) async fn recent_pushes(&self, limit: usize) -> Result<Vec<RecentPush>, Problem> {
+        self.decide(Permission::Other)?;
+        Ok(self.api.view.reports.recent_pushes(&self.visible(), limit).await?)
+    }
+
     /// A page of the repositories that it may pull. Others are left out without a trace.
     pub(in crate::http) async fn repositories(
         &self,
         query: &ListQuery,
     ) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Permission::Catalog)?;
-        let visible = self.api.access_control.visible_repositories(&self.principal);
-        Ok(self.api.view.reports.repositories(query, &visible).await?)
+        Ok(self.api.view.reports.repositories(query, &self.visible()).await?)
     }
 }
 

@@ -21,6 +21,7 @@
 //! pushed them.
 
 mod assets;
+mod chart;
 mod form;
 mod format;
 mod listing;

@@ -1,5 +1,6 @@
 //! Reports on storage: what repositories use, what is reclaimable, and what keeps an object alive.
 
+use super::Totals;
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -124,4 +125,48 @@ pub struct UsageDay {
     pub allocated: u64,
     /// Number of manifests, including those in the trash.
     pub manifests: u64,
+}
+
+/// The space that only one repository uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExclusiveSpace {
+    /// The repository.
+    pub repo: RepoName,
+    /// Bytes allocated on disk for blobs that no other repository links.
+    pub bytes: u64,
+}
+
+/// The repositories with the most exclusive space among those that a client may read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LargestRepositories {
+    /// The repositories, largest first. What can be reclaimed in them is included.
+    pub items: Vec<ExclusiveSpace>,
+    /// Whether the client may read others, too.
+    pub others: bool,
+}
+
+/// The disk space of all blobs, divided so that each blob counts once. All sizes are in bytes allocated on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceDivision {
+    /// The totals at the same moment. Exclusive, shared and reclaimable parts add up to
+    /// [`Totals::blob_allocated`].
+    pub totals: Totals,
+    /// The repositories with the most exclusive space, largest first, without what can be reclaimed.
+    pub largest: Vec<ExclusiveSpace>,
+    /// The number of all repositories.
+    pub repositories: u64,
+    /// The number of repositories that are not among the largest.
+    pub other_repositories: u64,
+    /// Their exclusive space, without what can be reclaimed.
+    pub other_bytes: u64,
+    /// Blobs that several repositories link, without what can be reclaimed.
+    pub shared: u64,
+    /// Blobs that only manifests in the trash keep.
+    pub trash: u64,
+    /// Blobs that only untagged manifests keep.
+    pub untagged: u64,
+    /// Blobs that no manifest references.
+    pub leased: u64,
+    /// What can be reclaimed, and when.
+    pub reclaimable: ReclaimableSummary,
 }

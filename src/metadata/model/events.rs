@@ -24,6 +24,18 @@ pub struct Event {
     pub details: EventDetails,
 }
 
+/// A page of the events that a client may read, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events. A page may be short or empty although more follow.
+    pub items: Vec<Event>,
+    /// The position before which more may follow. It may be that of an event that the client may not read.
+    pub next: Option<i64>,
+}
+
+/// The maximum number of events that a page reads for a client that may not read all of them.
+pub const MAX_EVENTS_EXAMINED: usize = 1_000;
+
 impl Weigh for Event {
     fn weight(&self) -> usize {
         256 + self.details.weight()
@@ -194,6 +206,18 @@ impl EventDetails {
 }
 
 impl EventDetails {
+    /// Returns the repositories that it is about. Empty if it is about the registry as a whole.
+    pub fn repositories(&self) -> Vec<&RepoName> {
+        match self {
+            Self::RepositoryDeleted { repository, .. } | Self::RepositoryRestored { repository, .. } => {
+                vec![repository]
+            }
+            Self::RepositoryRenamed { from, to, .. } => vec![from, to],
+            // A healed blob may belong to other repositories, too.
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns the size of its texts in bytes.
     fn weight(&self) -> usize {
         match self {

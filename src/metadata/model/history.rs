@@ -50,6 +50,23 @@ impl Weigh for HistoryEntry {
     }
 }
 
+/// A tag that was pushed lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentPush {
+    /// Its repository.
+    pub repo: RepoName,
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest that it points at.
+    pub digest: Digest,
+    /// When it was last pushed, moved or restored.
+    pub at: Timestamp,
+    /// How it came to point at this manifest. `None` if its history was removed.
+    pub kind: Option<ChangeKind>,
+    /// Who made it point at this manifest, if known.
+    pub by: Option<String>,
+}
+
 /// The result of a rollback or of restoring a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagRestoration {

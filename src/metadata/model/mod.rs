@@ -23,7 +23,7 @@ pub use accounts::*;
 pub use audit::*;
 pub use change::{Change, DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, ImmutableTags};
 pub use collection::{Batch, CollectionRules, Garbage};
-pub use events::{Event, EventDetails, EventKind, UnknownKind};
+pub use events::{Event, EventDetails, EventKind, EventPage, MAX_EVENTS_EXAMINED, UnknownKind};
 pub use history::*;
 pub use listings::*;
 pub use pages::{MAX_PAGE_BYTES, Page, Weigh};

@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::log_limits::RowLimits;
 use crate::metadata::sql::{Connection, Row, limit_plus_one, params};
 use crate::metadata::{
-    Batch, Durability, Event, EventDetails, EventKind, Metadata, Operation, Page, Result, sql,
+    Batch, Durability, Event, EventDetails, EventKind, EventPage, MAX_EVENTS_EXAMINED, Metadata, Operation,
+    Page, Result, Visible, sql,
 };
 use serde_json::{Value, json};
 
@@ -67,6 +68,18 @@ impl Metadata {
         .await
     }
 
+    /// Returns a page of the events before the position `before` that are about `visible` repositories and nothing
+    /// else, newest first. Reads at most [`MAX_EVENTS_EXAMINED`] events.
+    pub async fn visible_events(
+        &self,
+        visible: &Visible,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<EventPage> {
+        let visible = visible.clone();
+        self.query_page(Operation::VisibleEvents, move |c| visible_events(c, &visible, before, limit)).await
+    }
+
     /// Deletes, lazily, up to about `limit` events: those from `cutoff` or before and, for each kind, all but
     /// the newest `max`. The newest event of all stays, so that its position is not assigned again.
     pub async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
@@ -99,6 +112,33 @@ fn is_new_state(c: &dyn Connection, state: EventKind) -> sql::Result<bool> {
         Some((_, last)) => last != state,
         None => state.states().first().is_some_and(|best| *best != state),
     })
+}
+
+fn visible_events(
+    c: &dyn Connection,
+    visible: &Visible,
+    before: Option<i64>,
+    limit: usize,
+) -> sql::Result<EventPage> {
+    let mut items = Vec::new();
+    let mut examined = 0;
+    let mut last = None;
+    let mut query =
+        c.prepare_cached("SELECT id, at, kind, facts FROM events WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?;
+    let values = params![before.unwrap_or(i64::MAX), limit_plus_one(MAX_EVENTS_EXAMINED)];
+    for event in query.query_map(values, read_event)? {
+        let event = event?;
+        if items.len() == limit || examined == MAX_EVENTS_EXAMINED {
+            return Ok(EventPage { items, next: last });
+        }
+        examined += 1;
+        last = Some(event.id);
+        let repositories = event.details.repositories();
+        if !repositories.is_empty() && repositories.into_iter().all(|repo| visible.shows(repo)) {
+            items.push(event);
+        }
+    }
+    Ok(EventPage { items, next: None })
 }
 
 fn read_event(row: Row<'_>) -> sql::Result<Event> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::metadata::facts::{read_value, write_value};
 use crate::metadata::ops::verify;
-use crate::metadata::sql::{self, OptionalExtension, Row, SqlDigest, digest, params};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{Durability, Edge, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals};
 use crate::oci::{BlobKey, Digest};
 
@@ -31,25 +31,7 @@ impl Metadata {
 
     /// Returns totals that are kept current. The cost does not depend on the number of records.
     pub async fn totals(&self) -> Result<Totals> {
-        self.query(Operation::Totals, |c| {
-            let mut query = c.prepare_cached(
-                "SELECT blobs, bytes, allocated, manifests, uploads, doomed, doomed_bytes, doomed_allocated
-                 FROM totals",
-            )?;
-            query.query_row([], |row| {
-                Ok(Totals {
-                    blobs: row.get(0)?,
-                    blob_bytes: row.get(1)?,
-                    blob_allocated: row.get(2)?,
-                    manifests: row.get(3)?,
-                    uploads: row.get(4)?,
-                    pending_deletions: row.get(5)?,
-                    pending_deletion_bytes: row.get(6)?,
-                    pending_deletion_allocated: row.get(7)?,
-                })
-            })
-        })
-        .await
+        self.query(Operation::Totals, totals).await
     }
 
     /// Returns a page of all blobs in order of their digests, including quarantined ones, for `fsck` and
@@ -146,6 +128,24 @@ impl Metadata {
         })
         .await
     }
+}
+
+pub(in crate::metadata) fn totals(c: &dyn Connection) -> sql::Result<Totals> {
+    let mut query = c.prepare_cached(
+        "SELECT blobs, bytes, allocated, manifests, uploads, doomed, doomed_bytes, doomed_allocated FROM totals",
+    )?;
+    query.query_row([], |row| {
+        Ok(Totals {
+            blobs: row.get(0)?,
+            blob_bytes: row.get(1)?,
+            blob_allocated: row.get(2)?,
+            manifests: row.get(3)?,
+            uploads: row.get(4)?,
+            pending_deletions: row.get(5)?,
+            pending_deletion_bytes: row.get(6)?,
+            pending_deletion_allocated: row.get(7)?,
+        })
+    })
 }
 
 pub(in crate::metadata) fn stored_blob(row: Row<'_>) -> sql::Result<StoredBlob> {

@@ -2,6 +2,8 @@
 
 pub(in crate::metadata) mod changes;
 pub(in crate::metadata) mod listings;
+pub(in crate::metadata) mod overview;
+pub(in crate::metadata) mod recent;
 pub(in crate::metadata) mod reclaimable;
 pub(in crate::metadata) mod snapshots;
 pub(in crate::metadata) mod usage;

@@ -95,6 +95,11 @@ impl Sqlite {
         self.writer()?.write(durability, urgency, bytes, change).await
     }
 
+    /// Returns how many transactions this process has committed.
+    pub(in crate::metadata) fn commits(&self) -> u64 {
+        self.writer.as_ref().map_or(0, Writer::commits)
+    }
+
     fn writer(&self) -> Result<&Writer> {
         self.writer.as_ref().ok_or(MetadataError::ReadOnly)
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, Error, ErrorCode, ffi};
@@ -97,6 +97,7 @@ pub(super) struct Writer {
     /// Whether a storage error made all further writes unsafe.
     poisoned: Arc<AtomicBool>,
     keeps_log: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -114,6 +115,8 @@ impl Writer {
         let thread_poisoned = Arc::clone(&poisoned);
         let keeps_log = Arc::new(AtomicBool::new(false));
         let keeps_log_at_close = Arc::clone(&keeps_log);
+        let commits = Arc::new(AtomicU64::new(0));
+        let thread_commits = Arc::clone(&commits);
         let thread = std::thread::Builder::new().name("metadata-writer".into()).spawn(move || {
             let thread = WriterThread {
                 file: DatabaseFile::of(&connection),
@@ -123,6 +126,7 @@ impl Writer {
                 writer_yield: thread_yield,
                 invalidation,
                 generations,
+                commits: thread_commits,
             };
             let connection = thread.run(&thread_changes);
             if keeps_log_at_close.load(Ordering::Acquire)
@@ -132,12 +136,17 @@ impl Writer {
             }
         })?;
         let large_permits = Arc::new(Semaphore::new(MAX_LARGE_BYTES / PERMIT_BYTES));
-        Ok(Self { changes, large_permits, thread: Some(thread), writer_yield, poisoned, keeps_log })
+        Ok(Self { changes, large_permits, thread: Some(thread), writer_yield, poisoned, keeps_log, commits })
     }
 
     /// Sets whether closing the database leaves the log file in place.
     pub(super) fn set_keep_log(&self, keep: bool) {
         self.keeps_log.store(keep, Ordering::Release);
+    }
+
+    /// Returns how many transactions this process has committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     /// Runs `change` in a transaction and returns after its COMMIT. The change takes about `bytes` bytes in memory and
@@ -217,6 +226,7 @@ struct WriterThread {
     writer_yield: WriterYield,
     invalidation: CacheInvalidation,
     generations: CacheGenerations,
+    commits: Arc<AtomicU64>,
 }
 
 impl WriterThread {
@@ -235,6 +245,7 @@ impl WriterThread {
     fn commit(&mut self, mut group: Vec<Box<dyn GroupMember>>) {
         let committed = self.run_transaction(&mut group).map_err(Arc::new);
         self.invalidation.apply(&self.connection, &self.generations);
+        self.commits.fetch_add(1, Ordering::Release);
         let awaited = group.iter().filter(|member| member.urgency() == Urgency::Awaited).count();
         self.writer_yield.remove_waiters(awaited);
         if let Err(error) = &committed {

@@ -1,7 +1,9 @@
 //! Events.
 
 use super::*;
-use crate::metadata::{Event, EventDetails, EventKind, PolicyRecord, RetentionRun, RunCause};
+use crate::metadata::{
+    ChangeKind, Event, EventDetails, EventKind, NameRange, PolicyRecord, RetentionRun, RunCause, Visible,
+};
 
 /// Returns all events, oldest first.
 async fn events(s: &Scene) -> Vec<Event> {
@@ -157,4 +159,49 @@ pub async fn events_are_limited_per_kind(s: &Scene) {
     while s.store.forget_events(None, 1, 2).await.expect("deleted").more {}
     let found = events(s).await;
     assert_eq!(found.iter().map(|event| event.at).collect::<Vec<_>>(), [at(0), at(7), at(8)]);
+}
+
+/// Events of other repositories and of the registry as a whole are left out.
+pub async fn only_events_of_visible_repositories_are_listed(s: &Scene) {
+    for (hours, name) in (1..).zip(["team/a", "secret", "team/b"]) {
+        s.put(name, image("m").tag("t"), hours).await;
+        s.store.start_deletion(&repo(name), &at(hours).into()).await.expect("started");
+    }
+    assert!(disk(s, true, 4).await);
+    assert_eq!(kinds(s).await.len(), 4);
+    let team = Visible::from_ranges([NameRange::prefix("team/")]);
+    let page = s.store.visible_events(&team, None, 10).await.expect("an answer");
+    let names: Vec<_> = page.items.iter().flat_map(|event| event.details.repositories()).collect();
+    assert_eq!((names, page.next), (vec![&repo("team/b"), &repo("team/a")], None));
+    let first = s.store.visible_events(&team, None, 1).await.expect("an answer");
+    let second = s.store.visible_events(&team, first.next, 1).await.expect("an answer");
+    assert_eq!([first.items, second.items].concat(), page.items);
+    let nothing = s.store.visible_events(&Visible::default(), None, 10).await.expect("an answer");
+    assert_eq!(nothing.items, []);
+}
+
+/// The latest pushes come first, with what happened, and only those of visible repositories.
+pub async fn latest_pushes_are_listed(s: &Scene) {
+    s.put("team/a", image("one").tag("v1").tag("latest"), 1).await;
+    s.put("secret", image("one").tag("v1"), 2).await;
+    s.put("team/b", image("one").tag("v1"), 3).await;
+    s.put("team/a", image("two").tag("latest"), 4).await;
+    s.put("team/a", image("three"), 5).await;
+    let pushes = async |visible: &Visible, limit| {
+        let found = s.store.recent_pushes(visible, limit).await.expect("an answer");
+        found
+            .into_iter()
+            .map(|push| (push.repo.to_string(), push.tag.to_string(), push.at))
+            .collect::<Vec<_>>()
+    };
+    let of = |repo: &str, tag: &str, hours| (repo.to_owned(), tag.to_owned(), at(hours));
+    let all =
+        [of("team/a", "latest", 4), of("team/b", "v1", 3), of("secret", "v1", 2), of("team/a", "v1", 1)];
+    assert_eq!(pushes(&Visible::all(), 10).await, all);
+    assert_eq!(pushes(&Visible::all(), 2).await, all[..2]);
+    let team = Visible::from_ranges([NameRange::prefix("team/")]);
+    assert_eq!(pushes(&team, 10).await, [all[0].clone(), all[1].clone(), all[3].clone()]);
+    assert_eq!(pushes(&Visible::default(), 10).await, []);
+    let found = s.store.recent_pushes(&Visible::all(), 1).await.expect("an answer");
+    assert_eq!((&found[0].digest, found[0].kind), (&digest("two"), Some(ChangeKind::Move)));
 }

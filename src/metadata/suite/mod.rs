@@ -258,6 +258,8 @@ macro_rules! metadata_store_suite {
             events_are_listed_by_kind_and_page
             old_events_are_deleted
             events_are_limited_per_kind
+            only_events_of_visible_repositories_are_listed
+            latest_pushes_are_listed
             repository_is_deleted_and_restored
             earlier_deletion_is_restored
             a_push_survives_the_deletion_of_its_repository

@@ -14,6 +14,8 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, RepoName, Tag};
 
+pub(in crate::metadata) use repositories::{RecentRepository, recently_pushed};
+
 #[cfg(test)]
 pub(in crate::metadata) use repositories::{
     NAMES_DOWN, NAMES_UP, names_page, numbers, numbers_by_name, repositories_page,

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use crate::clock::Timestamp;
 use crate::metadata::queries::listings::entries;
 use crate::metadata::queries::listings::walk::{Walk, direction};
 use crate::metadata::sql::{Connection, Row, params};
@@ -20,6 +21,13 @@ struct Candidate {
     id: i64,
     name: RepoName,
     number: i64,
+}
+
+/// A repository and when it was last pushed to.
+pub(in crate::metadata) struct RecentRepository {
+    pub(in crate::metadata) id: i64,
+    pub(in crate::metadata) name: RepoName,
+    pub(in crate::metadata) pushed_at: Timestamp,
 }
 
 impl Candidate {
@@ -76,6 +84,24 @@ fn walk(c: &dyn Connection, query: &ListQuery, visible: &Visible) -> sql::Result
         sort => by_number(c, sort, &search, &mut walk, &mut add)?,
     }
     Ok(walk)
+}
+
+/// Returns the `limit` visible repositories that were pushed to last, newest first: the id, name and time of each.
+pub(in crate::metadata) fn recently_pushed(
+    c: &dyn Connection,
+    visible: &Visible,
+    limit: usize,
+) -> sql::Result<Vec<RecentRepository>> {
+    let query = ListQuery { sort: SortKey::Pushed, descending: true, limit, ..ListQuery::default() };
+    let mut walk = Walk::new(limit);
+    let mut add = |walk: &mut Walk<RecentRepository>, found: Candidate| {
+        let place = found.place();
+        let Candidate { id, name, number } = found;
+        walk.add(place, RecentRepository { id, name, pushed_at: Timestamp(number) }, 1);
+        Ok(())
+    };
+    by_number(c, SortKey::Pushed, &Search::new(&query, visible), &mut walk, &mut add)?;
+    Ok(walk.finish().items)
 }
 
 /// The repositories to find.

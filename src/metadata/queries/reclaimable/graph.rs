@@ -18,7 +18,7 @@ pub(in crate::metadata) const LOOKUP_COST: u64 = 16;
 /// Some of the sets that are evaluated, one bit for each.
 pub(in crate::metadata) type SetMask = u8;
 
-/// Returns the position of a set in a [`FreedSpace`].
+/// Returns the position of a set in a [`FreedSpace`]; of several sets, that of the first.
 pub(in crate::metadata) fn set_index(set: SetMask) -> usize {
     set.trailing_zeros() as usize
 }
@@ -307,12 +307,16 @@ pub(in crate::metadata) fn find(
 const SETS: usize = SetMask::BITS as usize;
 
 /// Space that is freed, for each set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::metadata) struct FreedSpace {
     /// Number of blobs.
     pub(in crate::metadata) blobs: [u64; SETS],
     /// Allocated bytes on disk.
     pub(in crate::metadata) bytes: [u64; SETS],
+    /// Allocated bytes on disk, where a blob that several sets free counts only for the first of them.
+    pub(in crate::metadata) disjoint_bytes: [u64; SETS],
+    /// The part of all freed bytes that only one repository links, by its id. A blob counts once.
+    pub(in crate::metadata) exclusive: HashMap<i64, u64>,
 }
 
 /// Blobs that are unreferenced in the repositories in which they were found. There may be a million of them, so their
@@ -436,6 +440,12 @@ impl<'c> FreedSum<'c> {
         for set in (0..SETS).filter(|set| sets & (1 << set) != 0) {
             self.freed.blobs[set] += 1;
             self.freed.bytes[set] += allocated;
+        }
+        if sets != 0 {
+            self.freed.disjoint_bytes[set_index(sets)] += allocated;
+            if let ([only], 1) = (group, links) {
+                *self.freed.exclusive.entry(only.repo).or_default() += allocated;
+            }
         }
         Ok(())
     }

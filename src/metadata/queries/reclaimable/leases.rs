@@ -13,13 +13,20 @@ use crate::metadata::{CollectionRules, Reclaimable};
 const LEASED: SetMask = 1;
 const DUE: SetMask = 1 << 1;
 
+/// Blobs that only a lease protects.
+pub(in crate::metadata) struct LeasedSpace {
+    pub(in crate::metadata) report: Reclaimable,
+    /// The part of these bytes that only one repository links, by its id.
+    pub(in crate::metadata) exclusive: HashMap<i64, u64>,
+}
+
 /// Reports the links of these repositories (`None`: of all) that wait for their review and that no manifest holds. A
 /// blob in several repositories is freed if it is unreferenced in all of them, and is due when it is due in each.
 pub(in crate::metadata) fn leased(
     c: &dyn Connection,
     repositories: Option<HashSet<i64>>,
     rules: &CollectionRules,
-) -> sql::Result<Reclaimable> {
+) -> sql::Result<LeasedSpace> {
     let selected: Option<Vec<i64>> = repositories.as_ref().map(|ids| ids.iter().copied().collect());
     let unreferenced = UnreferencedBlobs::within(repositories);
     let mut found = LeasedBlobs { c, rules, unreferenced, times: Vec::new() };
@@ -96,11 +103,12 @@ impl LeasedBlobs<'_> {
         Ok(())
     }
 
-    fn report(self) -> sql::Result<Reclaimable> {
+    fn report(self) -> sql::Result<LeasedSpace> {
         let freed = self.unreferenced.sum_freed(self.c, &HashMap::new())?;
         let (next, last) = next_and_last(self.times.into_iter(), self.rules.now);
         let [allocated, due] = [LEASED, DUE].map(|set| freed.bytes[set_index(set)]);
-        Ok(Reclaimable { count: freed.blobs[set_index(LEASED)], allocated, due, next, last })
+        let report = Reclaimable { count: freed.blobs[set_index(LEASED)], allocated, due, next, last };
+        Ok(LeasedSpace { report, exclusive: freed.exclusive })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reports what garbage collection may remove and when: the trash, manifests that nothing holds, and blobs that only a
 //! lease protects.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -24,7 +24,10 @@ impl Metadata {
     ) -> Result<ReclaimableSummary> {
         let scope = scope.clone();
         let rules = *rules;
-        self.query_report(Operation::ReclaimableSummary, move |c| summarize(c, &scope, &rules)).await
+        self.query_report(Operation::ReclaimableSummary, move |c| {
+            Ok(reclaimable_space(c, &scope, &rules)?.summary)
+        })
+        .await
     }
 
     /// Returns the bytes on disk that deleting these manifests for good would free, together with the children
@@ -48,7 +51,24 @@ impl Metadata {
     }
 }
 
-fn summarize(c: &dyn Connection, scope: &Scope, rules: &CollectionRules) -> sql::Result<ReclaimableSummary> {
+/// What can be reclaimed, and how it divides into parts that do not overlap. Sizes are allocated bytes.
+pub(in crate::metadata) struct ReclaimableSpace {
+    pub(in crate::metadata) summary: ReclaimableSummary,
+    /// The part in the trash.
+    pub(in crate::metadata) trash: u64,
+    /// The untagged part, without what the trash also frees.
+    pub(in crate::metadata) untagged: u64,
+    /// The part that only a lease protects.
+    pub(in crate::metadata) leased: u64,
+    /// What of these parts only one repository links, by its id.
+    pub(in crate::metadata) exclusive: HashMap<i64, u64>,
+}
+
+pub(in crate::metadata) fn reclaimable_space(
+    c: &dyn Connection,
+    scope: &Scope,
+    rules: &CollectionRules,
+) -> sql::Result<ReclaimableSpace> {
     let filter = ScopeFilter::new(c, scope)?;
     let trash = list_trash(c, &filter, rules)?;
     let untagged = list_untagged(c, &filter, rules)?;
@@ -68,7 +88,19 @@ fn summarize(c: &dyn Connection, scope: &Scope, rules: &CollectionRules) -> sql:
         [report.allocated, report.due] = sets.map(|set| freed.bytes[set_index(set)]);
     }
     let [trash, untagged] = reports;
-    Ok(ReclaimableSummary { trash, untagged, leased: leased(c, filter.repositories, rules)? })
+    let leased = leased(c, filter.repositories, rules)?;
+    let mut exclusive = freed.exclusive;
+    for (repo, bytes) in leased.exclusive {
+        // No manifest refers to these blobs, so that none of them is counted yet.
+        *exclusive.entry(repo).or_default() += bytes;
+    }
+    Ok(ReclaimableSpace {
+        summary: ReclaimableSummary { trash, untagged, leased: leased.report },
+        trash: freed.disjoint_bytes[set_index(TRASH)],
+        untagged: freed.disjoint_bytes[set_index(UNTAGGED)],
+        leased: leased.report.allocated,
+        exclusive,
+    })
 }
 
 /// The sets that are evaluated.
