@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -27,6 +28,22 @@ use crate::scheduling::LowPriorityPool;
 /// The maximum number of scopes in a token request; further ones are ignored, because a token has to fit into a header.
 const MAX_SCOPES: usize = 32;
 
+/// How long a browser session lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// How long after its last use.
+    pub idle_timeout: Duration,
+    /// How long after its start.
+    pub lifetime: Duration,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self { idle_timeout: 3 * DAY, lifetime: 30 * DAY }
+    }
+}
+
 /// Settings of [`AccessControl`].
 #[derive(Debug, Clone, Default)]
 pub struct AccessSettings {
@@ -36,6 +53,8 @@ pub struct AccessSettings {
     pub htpasswd_role: Option<Role>,
     /// What anonymous users may do.
     pub modes: AnonymousModes,
+    /// How long sessions last.
+    pub sessions: SessionSettings,
     /// The runtime whose low-priority threads compare passwords, which is slow. Default: the runtime of the caller.
     pub low_priority_threads: Option<Handle>,
 }
@@ -44,11 +63,11 @@ pub struct AccessSettings {
 pub struct AccessControl {
     accounts: Arc<Accounts>,
     htpasswd: Option<HtpasswdFile>,
-    settings: AccessSettings,
+    pub(super) settings: AccessSettings,
     pub(super) passwords: Passwords,
     tokens: Tokens,
     pub(super) identities: Identities,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl AccessControl {
@@ -326,10 +345,11 @@ impl AccessControl {
         }
     }
 
-    /// A user with the fingerprint of their current credential: the password, or this access token.
+    /// A user with the fingerprint of their current credential: the password, the identity at a provider if there is no
+    /// password, or this access token.
     pub(super) fn current_user(&self, name: &str, access_token_id: Option<&str>) -> Option<User> {
         let credential = match access_token_id {
-            None => self.password_hash(name)?.as_str().to_owned(),
+            None => self.sign_in_credential(name)?,
             Some(id) => hex::encode(self.access_token(id)?.hash),
         };
         Some(User {
@@ -337,6 +357,16 @@ impl AccessControl {
             credential_fingerprint: credential_fingerprint(&credential),
             access_token_id: access_token_id.map(str::to_owned),
         })
+    }
+
+    /// What a user signs in with.
+    fn sign_in_credential(&self, name: &str) -> Option<String> {
+        if let Some(hash) = self.password_hash(name) {
+            return Some(hash.as_str().to_owned());
+        }
+        let directory = self.accounts.current();
+        let account = directory.account(name).filter(|account| !account.disabled)?;
+        account.identity.as_ref().map(|identity| format!("identity {identity}"))
     }
 
     fn password_hash(&self, name: &str) -> Option<StoredHash> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::metadata::{
-    AccountKind, AccountRecord, AccountRecords, GrantRecord, Grantee, Role, Scope, TokenRecord,
+    AccountKind, AccountRecord, AccountRecords, GrantRecord, Grantee, Role, Scope, SessionRecord, TokenRecord,
 };
 
 /// A role, and the scope that it applies to.
@@ -16,6 +16,8 @@ pub(super) type HeldRole = (Scope, Role);
 pub struct Directory {
     accounts: HashMap<String, AccountRecord>,
     tokens: HashMap<String, Arc<TokenRecord>>,
+    /// The sessions by the hashes of their secrets.
+    sessions: HashMap<[u8; 32], Arc<SessionRecord>>,
     /// The roles of each user, by user name. Includes the roles of the user's teams.
     roles_by_user: HashMap<String, Vec<HeldRole>>,
     /// The roles granted to `@users`.
@@ -55,6 +57,8 @@ impl Directory {
         }
         let tokens = records.tokens.iter().map(|token| (token.id.clone(), Arc::new(token.clone())));
         directory.tokens = tokens.collect();
+        let sessions = records.sessions.iter().map(|session| (session.hash, Arc::new(session.clone())));
+        directory.sessions = sessions.collect();
         directory.has_refresh_tokens = records.tokens.iter().any(|token| token.bound.is_some());
         directory.records = records;
         directory
@@ -95,6 +99,11 @@ impl Directory {
     /// The access token with this id, unless it has expired.
     pub(super) fn token(&self, id: &str, now: Timestamp) -> Option<&Arc<TokenRecord>> {
         self.tokens.get(id).filter(|token| token.expires_at.is_none_or(|end| now < end))
+    }
+
+    /// The session whose secret has this hash. This doesn't check whether it has ended.
+    pub(super) fn session(&self, hash: &[u8; 32]) -> Option<&Arc<SessionRecord>> {
+        self.sessions.get(hash)
     }
 
     /// All roles of a user. This doesn't check whether the user exists.

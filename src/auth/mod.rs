@@ -18,7 +18,10 @@
 //! | `login_throttle` | slows down password guessing |
 //! | `secret` | generates and hashes passwords and access tokens |
 //! | `scope` | roles in scopes, the permissions that requests need, and the grants that tokens carry |
+//! | `sessions` | browser sessions of users |
+//! | `upkeep` | background job that removes what has ended |
 //! | `refresh_tokens` | creates and checks refresh tokens, which clients store in place of a password |
+//! | `visitors` | marks for the browsers of anonymous visitors of the pages |
 //! | `tokens`, `key`, `jws` | short-lived bearer tokens, the key that signs them, and checks of their headers |
 
 mod access_control;
@@ -43,10 +46,13 @@ mod refresh_tokens;
 mod rights;
 mod scope;
 mod secret;
+mod sessions;
 mod tokens;
+mod upkeep;
+mod visitors;
 
-pub use access_control::{AccessControl, AccessSettings};
-pub use accounts::{AccountUpkeep, Accounts};
+pub use access_control::{AccessControl, AccessSettings, SessionSettings};
+pub use accounts::Accounts;
 pub use administration::{ADMINISTRATOR, AccountError, ChangeAuthor, NewAccessToken, NewAccount};
 pub use claimed_identity::ClaimedIdentity;
 pub use directory::Directory;
@@ -62,4 +68,6 @@ pub use people::{PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
 pub use principal::{AuthError, Bearer, FederatedIdentity, Principal, User};
 pub use scope::{Action, Permission, ScopedRole};
 pub use secret::masked;
+pub use sessions::{NewSession, Session, SessionError};
 pub use tokens::{Token, Tokens};
+pub use upkeep::AccountUpkeep;

@@ -1,15 +1,16 @@
-//! Signs people in through an OpenID Connect provider. The first sign-in creates an account without a password, and
-//! each sign-in issues an access token.
+//! Signs people in through an OpenID Connect provider. The first sign-in creates an account without a password. Each
+//! sign-in may issue an access token or start a session.
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
 use super::access_control::AccessControl;
-use super::administration::{AccountError, ChangeAuthor, NewAccessToken};
+use super::administration::{self, AccountError, ChangeAuthor, NewAccessToken};
 use super::identity::{Attempt, Person, SignInError};
 use super::principal::AuthError;
 use super::secret;
@@ -20,7 +21,7 @@ use crate::metadata::{AccountKind, AccountRecord, Role, Scope, Team, TokenRecord
 const COOKIE_AUDIENCE: &str = "orlop-sign-in";
 
 /// How long a sign-in may take.
-pub const SIGN_IN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Why a sign-in failed.
 #[derive(Debug, Error)]
@@ -33,7 +34,7 @@ pub enum PersonSignInError {
     NotStarted,
     /// Too many sign-ins have failed from this address.
     #[error("too many failed sign-ins from your address; retry later")]
-    RateLimited(std::time::Duration),
+    RateLimited(Duration),
     /// The provider couldn't be reached, or its answer is invalid.
     #[error(transparent)]
     Provider(#[from] SignInError),
@@ -81,13 +82,16 @@ pub struct SignInCallback<'a> {
     pub from: IpAddr,
 }
 
-/// A completed sign-in.
+/// A completed sign-in, for which [`AccessControl::add_sign_in_token`] issues an access token and
+/// [`AccessControl::start_session_for`] starts a session.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// The record of the issued access token, which names the account.
-    pub token: TokenRecord,
-    /// The access token itself, which is shown only once.
-    pub secret: String,
+    /// The name of the account.
+    pub account: String,
+    /// The name of the provider.
+    pub provider: String,
+    /// How long an access token for this sign-in is valid.
+    pub token_lifetime: Duration,
     /// Whether the sign-in created the account.
     pub is_new: bool,
 }
@@ -121,8 +125,7 @@ impl AccessControl {
         Ok((address, cookie.text))
     }
 
-    /// Completes a sign-in: redeems the code at the provider, creates the account if necessary, updates its teams and
-    /// issues an access token.
+    /// Completes a sign-in: redeems the code at the provider, creates the account if necessary and updates its teams.
     ///
     /// # Errors
     /// Fails if the browser didn't start this sign-in, or the provider or the account doesn't allow it.
@@ -149,15 +152,28 @@ impl AccessControl {
         let is_new = self.accounts().current().account_by_identity(&person.identity).is_none();
         let account = self.find_or_create_account(&person, provider, now).await?;
         self.update_teams(&account, &person).await?;
+        let provider = provider.to_owned();
+        Ok(SignedIn { account, provider, token_lifetime: person.token_lifetime, is_new })
+    }
+
+    /// Issues an access token for a sign-in. Returns its record and the token itself, which is shown only once.
+    ///
+    /// # Errors
+    /// Fails if the user has too many tokens or the database can't be written.
+    pub async fn add_sign_in_token(
+        &self,
+        signed_in: &SignedIn,
+        now: Timestamp,
+    ) -> administration::Result<(TokenRecord, String)> {
+        let SignedIn { account, provider, token_lifetime, .. } = signed_in;
         let new = NewAccessToken {
-            account,
+            account: account.clone(),
             name: format!("sign-in by {provider}"),
             role: Role::Admin,
             scope: Scope::All,
-            lifetime: Some(person.token_lifetime),
+            lifetime: Some(*token_lifetime),
         };
-        let (token, secret) = self.add_token(new, ChangeAuthor { name: provider, now }).await?;
-        Ok(SignedIn { token, secret, is_new })
+        self.add_token(new, ChangeAuthor { name: provider, now }).await
     }
 
     /// Finds the account of a person, or creates it on the first sign-in, and returns its name. An account that was

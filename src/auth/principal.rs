@@ -17,7 +17,7 @@ pub enum Principal {
     LocalAdmin,
     /// A client without credentials.
     Anonymous,
-    /// A user who authenticated with a password.
+    /// A user who authenticated with a password, or with a browser session.
     User(Arc<User>),
     /// A user who authenticated with an access token, which may limit their role and scope.
     Token(Arc<TokenRecord>),
@@ -104,7 +104,7 @@ pub struct User {
     /// changes.
     #[serde(rename = "print")]
     pub(super) credential_fingerprint: String,
-    /// The id of the access token that the token was issued for; `None` if it was issued for a password.
+    /// The id of the access token that the token was issued for; `None` if it was issued for the user's own sign-in.
     #[serde(rename = "by", default, skip_serializing_if = "Option::is_none")]
     pub(super) access_token_id: Option<String>,
 }

@@ -32,6 +32,11 @@ pub(super) fn generate_nonce() -> io::Result<String> {
     Ok(hex::encode(random_bytes::<32>()?))
 }
 
+/// Generates the id of an access token or a session.
+pub(super) fn generate_id() -> io::Result<String> {
+    Ok(hex::encode(random_bytes::<6>()?))
+}
+
 /// A new access token. Its text is shown once; only the id and the hash are stored.
 pub(super) struct NewToken {
     pub(super) id: String,
@@ -41,14 +46,14 @@ pub(super) struct NewToken {
 
 impl NewToken {
     pub(super) fn generate() -> io::Result<Self> {
-        let id = hex::encode(random_bytes::<6>()?);
+        let id = generate_id()?;
         let secret = hex::encode(random_bytes::<32>()?);
         let text = format!("{PREFIX}{id}_{secret}");
         Ok(Self { hash: hash_token(text.as_bytes()), id, text })
     }
 }
 
-/// The hash that is stored of an access token. The token is so random that no slow hash is needed.
+/// The hash that is stored of an access token or the secret of a session. Both are so random that no slow hash is needed.
 pub(super) fn hash_token(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }

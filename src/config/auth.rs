@@ -42,6 +42,10 @@ pub struct Auth {
     pub admin_password_file: Option<PathBuf>,
     /// Lifetime of the tokens that clients get.
     pub token_lifetime: Span,
+    /// How long a browser session lasts after its last use.
+    pub session_idle_timeout: Span,
+    /// How long a browser session lasts after its start.
+    pub session_lifetime: Span,
 }
 
 /// The mode of certain repositories.
@@ -80,6 +84,8 @@ impl Default for Auth {
             admin_password: None,
             admin_password_file: None,
             token_lifetime: Span::seconds(5 * 60),
+            session_idle_timeout: Span::hours(3 * 24),
+            session_lifetime: Span::hours(30 * 24),
         }
     }
 }

@@ -54,8 +54,17 @@ fn spans(config: &Config) -> Result<(), Invalid> {
     ] {
         check_least(key, span, Span(Duration::from_millis(1)))?;
     }
-    check_range("auth.token_lifetime", config.auth.token_lifetime, MIN_TOKEN_LIFETIME, DAY)
+    let auth = &config.auth;
+    check_range("auth.token_lifetime", auth.token_lifetime, MIN_TOKEN_LIFETIME, DAY)?;
+    check_range("auth.session_idle_timeout", auth.session_idle_timeout, MIN_SESSION, MAX_SESSION)?;
+    check_range("auth.session_lifetime", auth.session_lifetime, MIN_SESSION, MAX_SESSION)
 }
+
+/// Minimum of the limits of a session: its last use is recorded to about a minute.
+const MIN_SESSION: Span = Span::seconds(5 * 60);
+
+/// Maximum of the limits of a session.
+const MAX_SESSION: Span = Span::hours(365 * 24);
 
 /// Minimum of `auth.token_lifetime`: clients assume this lifetime if a token response names none.
 const MIN_TOKEN_LIFETIME: Span = Span::seconds(60);

@@ -18,12 +18,10 @@ use super::query::Query;
 use super::reply::{Reply, routed, value};
 use super::state::AppState;
 use super::token::peer;
-use crate::auth::{
-    ClaimedIdentity, PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn,
-};
+use crate::auth::{ClaimedIdentity, PersonSignInError, SIGN_IN_TIMEOUT, SignInCallback, SignInError};
 use crate::clock::Timestamp;
 use crate::errors::Chain;
-use crate::metadata::{AuditAction, Scope};
+use crate::metadata::{AuditAction, Scope, TokenRecord};
 
 /// The cookie that holds the state of a sign-in while the user is at the provider.
 const COOKIE_NAME: &str = "orlop-sign-in";
@@ -101,7 +99,6 @@ pub(super) async fn finish(
     let sign_in_state = parameter("state");
     let code = parameter("code");
     let redirect = redirect(&state, &provider);
-    let now = state.registry.clock().now();
     let from = peer.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let callback = SignInCallback {
         provider: &provider,
@@ -111,19 +108,40 @@ pub(super) async fn finish(
         cookie: cookie_value,
         from,
     };
-    match state.access_control.finish_sign_in(callback, now).await {
-        Ok(signed_in) => {
-            record(&state, peer, &signed_in);
-            signed_in_page(&state, &signed_in)
+    match issue_token(&state, callback).await {
+        Ok(issued) => {
+            record(&state, peer, &issued);
+            signed_in_page(&state, &issued)
         }
         Err(error) => routed(refused(&error)),
     }
 }
 
+/// The access token of a sign-in.
+struct IssuedToken {
+    /// The record of the token, which names the account.
+    token: TokenRecord,
+    /// The token itself.
+    secret: String,
+    /// Whether the sign-in created the account.
+    is_new: bool,
+}
+
+/// Completes a sign-in and issues an access token.
+async fn issue_token(
+    state: &AppState,
+    callback: SignInCallback<'_>,
+) -> Result<IssuedToken, PersonSignInError> {
+    let now = state.registry.clock().now();
+    let signed_in = state.access_control.finish_sign_in(callback, now).await?;
+    let (token, secret) = state.access_control.add_sign_in_token(&signed_in, now).await?;
+    Ok(IssuedToken { token, secret, is_new: signed_in.is_new })
+}
+
 /// Records the new account and the new token in the audit log.
-fn record(state: &AppState, peer: Peer, signed_in: &SignedIn) {
-    let token = &signed_in.token;
-    let account = signed_in.is_new.then_some((AuditAction::AccountAdd, token.account.as_str()));
+fn record(state: &AppState, peer: Peer, issued: &IssuedToken) {
+    let token = &issued.token;
+    let account = issued.is_new.then_some((AuditAction::AccountAdd, token.account.as_str()));
     for (action, subject) in account.into_iter().chain([(AuditAction::TokenAdd, token.id.as_str())]) {
         let who = ClaimedIdentity { user: Some(token.account.clone()), token: None };
         let operation = AuditedOperation { action, scope: Scope::All, subject: Some(subject.to_owned()) };
@@ -131,7 +149,7 @@ fn record(state: &AppState, peer: Peer, signed_in: &SignedIn) {
     }
 }
 
-fn signed_in_page(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -> Response<Body> {
+fn signed_in_page(state: &AppState, IssuedToken { token, secret, .. }: &IssuedToken) -> Response<Body> {
     let url = state.settings.public_url.as_deref().unwrap_or_default();
     let host = url.split_once("://").map_or(url, |(_, host)| host);
     let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), Timestamp::rfc3339);

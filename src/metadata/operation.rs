@@ -239,6 +239,10 @@ pub enum Operation {
     RecordTokenUses,
     /// [`crate::metadata::Metadata::forget_tokens`]
     ForgetTokens,
+    /// [`crate::metadata::Metadata::record_session_uses`]
+    RecordSessionUses,
+    /// [`crate::metadata::Metadata::forget_sessions`]
+    ForgetSessions,
     /// [`crate::metadata::Metadata::record_audit`]
     RecordAudit,
     /// [`crate::metadata::Metadata::audit`]

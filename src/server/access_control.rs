@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 
 use super::errors::StartError;
 use crate::auth::{
-    AccessControl, AccessSettings, Accounts, Authority, HtpasswdFile, Identities, Provider, TokenKey, Tokens,
+    AccessControl, AccessSettings, Accounts, Authority, HtpasswdFile, Identities, Provider, SessionSettings,
+    TokenKey, Tokens,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, IdentityProvider};
@@ -45,6 +46,10 @@ pub async fn load_access_control(
     let settings = AccessSettings {
         htpasswd: auth.htpasswd.clone(),
         htpasswd_role: auth.htpasswd_role.0,
+        sessions: SessionSettings {
+            idle_timeout: auth.session_idle_timeout.0,
+            lifetime: auth.session_lifetime.0,
+        },
         low_priority_threads: background.cloned(),
         modes: auth.modes().map_err(|(key, why)| StartError::setting(key, why))?,
     };

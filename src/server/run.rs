@@ -36,7 +36,7 @@ use crate::jobs::{AuditUpkeep, Evictor, RepositoryJob, SpaceReclaimer, Upkeep};
 /// Interval of the frequent upkeep jobs.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the last use of tokens is written to the database.
+/// How often the last use of tokens and sessions is written to the database.
 const ACCOUNTS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the scrub checks whether it may continue.
@@ -197,10 +197,7 @@ impl Server {
         tasks.spawn_job(self.operations.collector.clone(), config.gc.interval.0);
         tasks.spawn_job(self.operations.retention.clone(), config.retention.interval.0);
         tasks.spawn_job(Arc::new(repositories), UPKEEP_INTERVAL);
-        let accounts = AccountUpkeep::new(
-            Arc::clone(self.operations.access_control.accounts()),
-            Arc::clone(registry.clock()),
-        );
+        let accounts = AccountUpkeep::new(Arc::clone(&self.operations.access_control));
         tasks.spawn_job(Arc::new(accounts), ACCOUNTS_INTERVAL);
         tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP_INTERVAL);
         if config.storage.budget.is_some() {

@@ -45,7 +45,7 @@ fn access_control(dir: &TempDir) -> AccessSettings {
         htpasswd: Some(file),
         htpasswd_role: Some(Role::Delete),
         modes,
-        low_priority_threads: None,
+        ..AccessSettings::default()
     }
 }
 

@@ -18,7 +18,7 @@ const MIN_LABEL_HEIGHT: f64 = 26.0;
 const MIN_SIZE_HEIGHT: f64 = 44.0;
 
 /// The usual width of a letter of a label.
-const LETTER_WIDTH: f64 = 7.8;
+const LETTER_WIDTH: f64 = 8.6;
 
 /// The width of bars and lines, in the units of their pictures.
 const WIDTH: u64 = 1000;
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_long_name_keeps_its_end() {
         assert_eq!(label("team/app", 200.0, 50.0).as_deref(), Some("team/app"));
-        assert_eq!(label("a-long-team-name/app", 80.0, 50.0).as_deref(), Some("…ame/app"));
+        assert_eq!(label("a-long-team-name/app", 80.0, 50.0).as_deref(), Some("…me/app"));
         assert_eq!(label("app", 10.0, 50.0), None);
     }
 

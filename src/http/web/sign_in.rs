@@ -33,7 +33,7 @@ struct SignInPage<'a> {
 pub(super) fn actions() -> Vec<Action> {
     vec![
         Action::new("/actions/sign-in", AuditAction::Login, sign_in),
-        Action::new("/actions/sign-out", AuditAction::Login, sign_out),
+        Action::new("/actions/sign-out", AuditAction::SignOut, sign_out),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! Accounts, access tokens, organisations, teams and granted roles.
 
+use std::net::IpAddr;
+
 use super::{Grantee, Role, Scope, Team};
 use crate::clock::Timestamp;
 
@@ -7,6 +9,9 @@ use crate::clock::Timestamp;
 /// of the tokens that clients renew for themselves (bound tokens) are removed: a program that logs in for each
 /// of its jobs creates many.
 pub const MAX_TOKENS_PER_ACCOUNT: i64 = 1000;
+
+/// The maximum number of sessions of an account. Beyond that, the least recently used one ends.
+pub const MAX_SESSIONS_PER_ACCOUNT: i64 = 20;
 
 /// What an account is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,6 +69,27 @@ pub struct TokenRecord {
     pub used_at: Option<Timestamp>,
 }
 
+/// A browser session of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id, which is not secret.
+    pub id: String,
+    /// The SHA-256 hash of its secret.
+    pub hash: [u8; 32],
+    /// The account it belongs to.
+    pub account: String,
+    /// The fingerprint of the credential that the user signed in with. The session ends when the credential changes.
+    pub credential_fingerprint: String,
+    /// The address that the user signed in from.
+    pub address: IpAddr,
+    /// What the browser calls itself.
+    pub client: String,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+    /// When it was last used, to about a minute.
+    pub used_at: Timestamp,
+}
+
 /// A role granted in a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRecord {
@@ -86,6 +112,8 @@ pub struct AccountRecords {
     pub accounts: Vec<AccountRecord>,
     /// The access tokens, by account, oldest first.
     pub tokens: Vec<TokenRecord>,
+    /// The sessions, by account, the least recently used first.
+    pub sessions: Vec<SessionRecord>,
     /// The organisations, by name.
     pub organisations: Vec<String>,
     /// The teams, by name.
@@ -102,17 +130,23 @@ pub enum AccountChange {
     /// Adds an account with its roles. It does not inherit tokens or roles of an earlier account of the same
     /// name.
     Add(AccountRecord, Vec<(Scope, Role)>),
-    /// Changes the password of an account. All its tokens end; for a robot, only the bound ones.
+    /// Changes the password of an account. All its sessions and tokens end; of a robot's tokens only the bound ones.
     SetPassword(String, String),
-    /// Disables or enables an account.
+    /// Disables or enables an account. Disabling it ends its sessions.
     SetDisabled(String, bool),
-    /// Removes an account with its tokens, team memberships and roles.
+    /// Removes an account with its tokens, sessions, team memberships and roles.
     Remove(String),
     /// Adds a token. At [`MAX_TOKENS_PER_ACCOUNT`], a bound token replaces another bound one; any other is
     /// rejected as [`AccountOutcome::Full`].
     AddToken(TokenRecord),
     /// Removes a token.
     RemoveToken(String),
+    /// Adds a session. At [`MAX_SESSIONS_PER_ACCOUNT`], it replaces the least recently used one.
+    AddSession(SessionRecord),
+    /// Ends a session.
+    EndSession(String),
+    /// Ends the sessions of an account, except the one with this id.
+    EndSessions(String, Option<String>),
     /// Adds an organisation: its name, when it was created, and by whom.
     AddOrganisation(String, Timestamp, Option<String>),
     /// Removes an organisation with its teams and their roles.

@@ -171,6 +171,10 @@ pub enum AuditAction or UnknownAction {
     TokenAdd = "token-add",
     /// Revoke an access token.
     TokenRevoke = "token-revoke",
+    /// Start a browser session.
+    SignIn = "sign-in",
+    /// End a browser session, or several of a user.
+    SignOut = "sign-out",
     /// Rotate the key that signs tokens.
     TokenKeyRotate = "token-key-rotate",
     /// Run garbage collection by hand.

@@ -1,5 +1,6 @@
 //! Stores accounts, access tokens, organisations, teams and grants.
 
+use super::sessions;
 use crate::clock::Timestamp;
 use crate::metadata::sql::{Connection, Params, Row, params};
 use crate::metadata::{
@@ -23,6 +24,7 @@ impl Metadata {
                      FROM access_tokens ORDER BY account, created_at, id",
                     read_token,
                 )?,
+                sessions: sessions::list(c)?,
                 organisations: list(c, "SELECT name FROM organisations ORDER BY name", |row| row.get(0))?,
                 teams: list(c, "SELECT organisation, name FROM teams ORDER BY organisation, name", read_team)?,
                 members: list(
@@ -115,20 +117,21 @@ fn read_grant(row: Row<'_>) -> sql::Result<GrantRecord> {
 
 fn apply(c: &dyn Connection, change: &AccountChange) -> sql::Result<AccountOutcome> {
     use AccountChange::{
-        Add, AddOrganisation, AddTeam, AddToken, Grant, Join, Leave, Remove, RemoveOrganisation, RemoveTeam,
-        RemoveToken, Revoke, SetDisabled, SetPassword,
+        Add, AddOrganisation, AddSession, AddTeam, AddToken, EndSession, EndSessions, Grant, Join, Leave,
+        Remove, RemoveOrganisation, RemoveTeam, RemoveToken, Revoke, SetDisabled, SetPassword,
     };
     match change {
         Add(account, grants) => add(c, account, grants),
         SetPassword(name, hash) => set_password(c, name, hash),
-        SetDisabled(name, disabled) => update_outcome(execute(
-            c,
-            "UPDATE accounts SET disabled = ?2 WHERE name = ?1",
-            params![name, disabled],
-        )?),
+        SetDisabled(name, disabled) => set_disabled(c, name, *disabled),
         Remove(name) => remove(c, name),
         AddToken(token) => add_token(c, token),
         RemoveToken(id) => update_outcome(execute(c, "DELETE FROM access_tokens WHERE id = ?1", [id])?),
+        AddSession(session) => sessions::add(c, session),
+        EndSession(id) => sessions::end(c, id),
+        EndSessions(account, except) => {
+            sessions::end_all(c, account, except.as_deref()).map(|()| AccountOutcome::Done)
+        }
         AddOrganisation(name, at, by) => insert_outcome(execute(
             c,
             "INSERT INTO organisations (name, created_at, actor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -167,7 +170,8 @@ fn update_outcome(rows: usize) -> sql::Result<AccountOutcome> {
 }
 
 fn set_password(c: &dyn Connection, name: &str, hash: &str) -> sql::Result<AccountOutcome> {
-    // Anyone who knew the old password may have created these tokens. A robot's tokens were created for it.
+    // Anyone who knew the old password may have created these tokens and sessions. A robot's tokens were created for it.
+    sessions::end_all(c, name, None)?;
     execute(
         c,
         "DELETE FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL OR EXISTS (
@@ -175,6 +179,14 @@ fn set_password(c: &dyn Connection, name: &str, hash: &str) -> sql::Result<Accou
         [name],
     )?;
     update_outcome(execute(c, "UPDATE accounts SET password = ?2 WHERE name = ?1", [name, hash])?)
+}
+
+fn set_disabled(c: &dyn Connection, name: &str, disabled: bool) -> sql::Result<AccountOutcome> {
+    if disabled {
+        sessions::end_all(c, name, None)?;
+    }
+    let rows = execute(c, "UPDATE accounts SET disabled = ?2 WHERE name = ?1", params![name, disabled])?;
+    update_outcome(rows)
 }
 
 fn remove(c: &dyn Connection, name: &str) -> sql::Result<AccountOutcome> {
@@ -253,9 +265,10 @@ fn add(c: &dyn Connection, account: &AccountRecord, grants: &[(Scope, Role)]) ->
     insert_outcome(rows)
 }
 
-/// Removes the tokens, team memberships and grants of the user with this name.
+/// Removes the tokens, sessions, team memberships and grants of the user with this name.
 fn remove_dependents(c: &dyn Connection, name: &str) -> sql::Result<()> {
     execute(c, "DELETE FROM access_tokens WHERE account = ?1", [name])?;
+    sessions::end_all(c, name, None)?;
     execute(c, "DELETE FROM members WHERE account = ?1", [name])?;
     execute(c, "DELETE FROM grants WHERE grantee = ?1", [name])?;
     Ok(())

@@ -19,6 +19,7 @@ pub(in crate::metadata) mod references;
 pub(in crate::metadata) mod repositories;
 pub(in crate::metadata) mod runs;
 pub(in crate::metadata) mod scrub;
+pub(in crate::metadata) mod sessions;
 pub(in crate::metadata) mod tags;
 pub(in crate::metadata) mod undo;
 pub(in crate::metadata) mod uploads;

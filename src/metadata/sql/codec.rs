@@ -1,5 +1,7 @@
 //! Encodes values for columns and decodes them.
 
+use std::net::IpAddr;
+
 use super::FromSqlError;
 use super::value::{FromSql, ToSql, Value, ValueRef};
 use crate::clock::Timestamp;
@@ -130,7 +132,7 @@ macro_rules! as_text {
 
 pub(crate) use as_text;
 
-as_text!(Role, Scope, Grantee, RepoName, Tag);
+as_text!(Role, Scope, Grantee, RepoName, Tag, IpAddr);
 
 impl ToSql for AccountKind {
     fn to_sql(&self) -> Value<'_> {

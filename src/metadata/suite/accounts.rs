@@ -3,7 +3,7 @@
 use super::*;
 use crate::metadata::{
     AccountChange, AccountKind, AccountOutcome, AccountRecord, AccountRecords, GrantRecord, Grantee,
-    MAX_TOKENS_PER_ACCOUNT, Role, Scope, Team, TokenRecord,
+    MAX_SESSIONS_PER_ACCOUNT, MAX_TOKENS_PER_ACCOUNT, Role, Scope, SessionRecord, Team, TokenRecord,
 };
 
 fn person(name: &str) -> AccountRecord {
@@ -181,4 +181,77 @@ pub async fn bound_tokens_replace_the_least_recently_used(s: &Scene) {
     let full = AccountChange::AddToken(token("full", "ann", 0, false));
     assert_eq!(change(s, full).await, AccountOutcome::Full, "tokens that a user created are not replaced");
     expect_done(s, AccountChange::AddToken(token("bob", "bob", 0, false))).await;
+}
+
+fn session(id: &str, account: &str, hour: i64) -> SessionRecord {
+    SessionRecord {
+        id: id.into(),
+        hash: *digest(id).hash().first_chunk().expect("32 bytes"),
+        account: account.into(),
+        credential_fingerprint: "fingerprint".into(),
+        address: "192.0.2.1".parse().expect("an address"),
+        client: "a browser".into(),
+        created_at: at(hour),
+        used_at: at(hour),
+    }
+}
+
+/// Ids of the sessions of all accounts.
+async fn session_ids(s: &Scene) -> Vec<String> {
+    all(s).await.sessions.into_iter().map(|session| session.id).collect()
+}
+
+/// Sessions end with the password, and when their account is disabled or removed.
+pub async fn sessions_end_by_request_account_and_password(s: &Scene) {
+    for name in ["ann", "bob"] {
+        expect_done(s, AccountChange::Add(person(name), Vec::new())).await;
+    }
+    let start = async |ids: &[&str], account| {
+        for id in ids {
+            expect_done(s, AccountChange::AddSession(session(id, account, 0))).await;
+        }
+    };
+    start(&["a", "b", "c"], "ann").await;
+    start(&["d"], "bob").await;
+    assert_eq!(all(s).await.sessions[3], session("d", "bob", 0));
+    let again = AccountChange::AddSession(SessionRecord { id: "e".into(), ..session("d", "bob", 0) });
+    assert_eq!(change(s, again).await, AccountOutcome::Taken, "a secret belongs to one session");
+    s.store.record_session_uses(vec![("a".into(), at(3)), ("none".into(), at(3))]).await.expect("recorded");
+    s.store.record_session_uses(vec![("a".into(), at(2))]).await.expect("recorded");
+    let records = all(s).await.sessions;
+    assert_eq!((records[2].id.as_str(), records[2].used_at), ("a", at(3)));
+    expect_done(s, AccountChange::EndSession("b".into())).await;
+    assert_eq!(change(s, AccountChange::EndSession("b".into())).await, AccountOutcome::Unknown);
+    expect_done(s, AccountChange::EndSessions("ann".into(), Some("a".into()))).await;
+    assert_eq!(session_ids(s).await, ["a", "d"]);
+    expect_done(s, AccountChange::EndSessions("ann".into(), None)).await;
+    assert_eq!(session_ids(s).await, ["d"]);
+    start(&["a"], "ann").await;
+    expect_done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
+    assert_eq!(session_ids(s).await, ["d"]);
+    start(&["a"], "ann").await;
+    expect_done(s, AccountChange::SetDisabled("ann".into(), true)).await;
+    assert_eq!(session_ids(s).await, ["d"]);
+    start(&["a"], "ann").await;
+    expect_done(s, AccountChange::SetDisabled("ann".into(), false)).await;
+    assert_eq!(session_ids(s).await, ["a", "d"]);
+    expect_done(s, AccountChange::Remove("ann".into())).await;
+    s.store.forget_sessions(vec!["d".into(), "none".into()]).await.expect("removed");
+    assert!(session_ids(s).await.is_empty());
+}
+
+/// A user who never signs out does not fill the store.
+pub async fn session_replaces_the_least_recently_used(s: &Scene) {
+    for hour in 0..MAX_SESSIONS_PER_ACCOUNT {
+        expect_done(s, AccountChange::AddSession(session(&format!("s{hour:02}"), "ann", hour))).await;
+    }
+    expect_done(s, AccountChange::AddSession(session("bob", "bob", 0))).await;
+    let late = MAX_SESSIONS_PER_ACCOUNT;
+    s.store.record_session_uses(vec![("s00".into(), at(late))]).await.expect("recorded");
+    expect_done(s, AccountChange::AddSession(session("late", "ann", late))).await;
+    let found = session_ids(s).await;
+    assert_eq!(i64::try_from(found.len()), Ok(MAX_SESSIONS_PER_ACCOUNT + 1));
+    for (id, is_there) in [("s00", true), ("s01", false), ("s02", true), ("late", true), ("bob", true)] {
+        assert_eq!(found.iter().any(|found| found == id), is_there, "{id}");
+    }
 }

@@ -78,6 +78,8 @@ macro_rules! metadata_store_suite {
             team_roles_end_with_the_team
             tokens_end_by_expiry_removal_account_and_password
             bound_tokens_replace_the_least_recently_used
+            sessions_end_by_request_account_and_password
+            session_replaces_the_least_recently_used
             audit_entries_are_returned_newest_first
             audit_log_is_filtered
             old_audit_entries_are_deleted

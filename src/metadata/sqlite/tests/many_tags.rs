@@ -17,7 +17,7 @@ const FILL: &str = "
            zeroblob(1500), '{\"platforms\":[\"linux/amd64\"],\"labels\":{\"team\":\"a\",\"commit\":\"b\"}}' FROM n;
     INSERT INTO edges (manifest, target, kind, repo, required)
     SELECT m.id, CAST(x'01' || randomblob(32) AS BLOB), 0, 1, 1 FROM manifests m, (VALUES (1), (2), (3), (4), (5));
-    INSERT INTO tags SELECT 1, printf('main-%07x', id), id, pushed_at FROM manifests;
+    INSERT INTO tags (repo, name, manifest, updated_at) SELECT 1, printf('main-%07x', id), id, pushed_at FROM manifests;
     INSERT INTO tag_history (repo, name, digest, at)
     SELECT 1, printf('main-%07x', id), digest, pushed_at FROM manifests;";
 
