@@ -67,6 +67,16 @@ pub enum Operation {
     TagEntry,
     /// [`crate::metadata::Metadata::manifest_entry`]
     ManifestEntry,
+    /// [`crate::metadata::Metadata::untagged_manifests`]
+    UntaggedManifests,
+    /// [`crate::metadata::Metadata::namespaces`]
+    Namespaces,
+    /// [`crate::metadata::Metadata::search`]
+    Search,
+    /// [`crate::metadata::Metadata::tags_sharing`]
+    TagsSharing,
+    /// [`crate::metadata::Metadata::content_sizes`]
+    ContentSizes,
     /// [`crate::metadata::Metadata::tag_history`]
     TagHistory,
     /// [`crate::metadata::Metadata::rollback`]

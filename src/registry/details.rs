@@ -13,7 +13,8 @@ use super::manifests::LARGE_MANIFEST;
 use crate::memory::{Holder, Purpose};
 use crate::metadata::{BlobRecord, PushedDetails};
 use crate::oci::{
-    DetailSelection, Digest, ImageDetails, MAX_CONFIG_BYTES, Manifest, ManifestKind, ManifestReference, Role,
+    DetailSelection, Digest, ImageConfig, ImageDetails, MAX_CONFIG_BYTES, Manifest, ManifestKind,
+    ManifestReference, Role,
 };
 
 /// The maximum size of a config read for a policy, in bytes.
@@ -26,9 +27,9 @@ const LARGE_CONFIG_BYTES: u64 = 64 << 10;
 static LARGE_CONFIGS: Semaphore = Semaphore::const_new(2);
 
 /// The outcome of reading a config.
-enum Config {
-    /// Its details.
-    Read(ImageDetails),
+enum Config<T> {
+    /// What was read from it.
+    Read(T),
     /// It exceeds the size limit.
     TooLarge,
     /// It is absent, or its bytes could not be read.
@@ -58,7 +59,8 @@ impl Repository {
         if self.registry.metadata.has_config_details(&digest).await.unwrap_or(false) {
             return PushedDetails::Config { digest, details: None };
         }
-        let details = match self.read_config(&digest, MAX_CONFIG_BYTES, Selection::Stored).await {
+        let read = |config: &[u8]| Selection::Stored.read(config);
+        let details = match self.read_config(&digest, MAX_CONFIG_BYTES, read).await {
             Config::Read(details) => Some(details),
             Config::TooLarge => Some(ImageDetails { incomplete: true, ..ImageDetails::default() }),
             Config::Unreadable => None,
@@ -74,13 +76,28 @@ impl Repository {
         labels: &Arc<BTreeSet<String>>,
     ) -> Option<ImageDetails> {
         let selection = Selection::Labels(Arc::clone(labels));
-        match self.read_config(config, MAX_CONFIG_BYTES_FOR_RULES, selection).await {
+        let read = move |config: &[u8]| selection.read(config);
+        match self.read_config(config, MAX_CONFIG_BYTES_FOR_RULES, read).await {
             Config::Read(details) => Some(details),
             Config::TooLarge | Config::Unreadable => None,
         }
     }
 
-    async fn read_config(&self, digest: &Digest, max_bytes: u64, selection: Selection) -> Config {
+    /// Reads the config of an image for people. `None` if it cannot be read or is larger than [`MAX_CONFIG_BYTES`].
+    pub async fn image_config(&self, config: &Digest) -> Option<ImageConfig> {
+        match self.read_config(config, MAX_CONFIG_BYTES, ImageConfig::read).await {
+            Config::Read(config) => config,
+            Config::TooLarge | Config::Unreadable => None,
+        }
+    }
+
+    /// Reads a config of up to `max_bytes` and returns what `read` makes of it.
+    async fn read_config<T: Send + 'static>(
+        &self,
+        digest: &Digest,
+        max_bytes: u64,
+        read: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Config<T> {
         let registry = &self.registry;
         let Ok(Some(blob)) = registry.metadata.blob(&self.name, digest).await else {
             return Config::Unreadable;
@@ -97,9 +114,9 @@ impl Repository {
             return Config::Unreadable;
         };
         if !is_large {
-            return Config::Read(selection.read(&content));
+            return Config::Read(read(&content));
         }
-        let read = tokio::task::spawn_blocking(move || selection.read(&content)).await;
+        let read = tokio::task::spawn_blocking(move || read(&content)).await;
         read.map_or(Config::Unreadable, Config::Read)
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Reports;
 use crate::jobs::retention::InForce;
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, ManifestEntry, Page, ReferrerRecord, Related, RepositoryEntry,
-    SortKey, TagEntry, Visible,
+    HistoryEntry, ListPage, ListQuery, ManifestEntry, NamespaceEntry, Page, ReferrerRecord, Related,
+    RepositoryEntry, SearchResults, SortKey, TagEntry, UntaggedPage, Visible,
 };
 use crate::oci::{Digest, IndexMember, Reference, RepoName, Tag, index_members};
 use crate::registry::{ManifestError, ServiceError};
@@ -88,6 +88,52 @@ impl Reports {
         let in_force = self.in_force();
         let items = items.into_iter().map(|entry| ListedTag::new(name, entry, &in_force)).collect();
         Ok(ListPage { items, next })
+    }
+
+    /// Returns a page of a repository's manifests that no tag, index or subject holds, in the order of their digests.
+    ///
+    /// # Errors
+    /// [`ManifestError::NameUnknown`] if there is no such repository.
+    pub async fn untagged(
+        &self,
+        name: &RepoName,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<UntaggedPage, ManifestError> {
+        self.registry.flush_pulls_for_report().await;
+        let rules = self.collector.rules().await?;
+        let found = self.registry.metadata().untagged_manifests(name, &rules, after, limit).await?;
+        found.ok_or(ManifestError::NameUnknown)
+    }
+
+    /// Returns a page of the names directly below `parent` that lead to visible repositories; without a parent, of the
+    /// first segments of names.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn namespaces(
+        &self,
+        parent: Option<&RepoName>,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<NamespaceEntry>, ServiceError> {
+        Ok(self.registry.metadata().namespaces(parent, after, limit, visible).await?)
+    }
+
+    /// Searches visible repositories, their tags, and the first digits of digests. Returns up to `limit` results of each
+    /// kind.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn search(
+        &self,
+        text: &str,
+        visible: &Visible,
+        limit: usize,
+    ) -> Result<SearchResults, ServiceError> {
+        self.registry.flush_pulls_for_report().await;
+        Ok(self.registry.metadata().search(text, visible, limit).await?)
     }
 
     /// Returns the details of a tag.

@@ -6,6 +6,7 @@
 mod listings;
 mod overview;
 mod recent;
+mod sharing;
 mod trash;
 mod usage;
 mod why;
@@ -16,6 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use listings::{ListedTag, ManifestDetail};
 pub use overview::{Areas, MAX_NAMED_REPOSITORIES, Overview, StoreOverview};
+pub use sharing::{AttestationReport, ContentReport, LayerReport, MemberReport, ReferrerReport, StepReport};
 pub use trash::{TrashEntry, TrashEntryKind, TrashItem, TrashListingPage, TrashListingPosition};
 pub use usage::{StoreUsage, UsageReport};
 pub use why::{KeptManifest, Why};

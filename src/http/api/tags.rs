@@ -44,6 +44,11 @@ pub struct Tag {
     pub protected: bool,
     /// Whether it also cannot be moved or deleted.
     pub immutable: bool,
+    /// The user or robot that made it point at this manifest; `null` if unknown.
+    #[schema(required)]
+    pub pushed_by: Option<String>,
+    /// Other tags of the same manifest: the first five.
+    pub aliases: Vec<String>,
 }
 
 /// The target of a tag.
@@ -57,7 +62,7 @@ pub struct TagTarget {
 
 impl From<ListedTag> for Tag {
     fn from(ListedTag { entry, protected, immutable }: ListedTag) -> Self {
-        let TagEntry { name, pushed_at, manifest } = entry;
+        let TagEntry { name, pushed_at, manifest, pushed_by, aliases } = entry;
         Self {
             protected,
             immutable,
@@ -69,6 +74,8 @@ impl From<ListedTag> for Tag {
             pushed_at: pushed_at.into(),
             pulled_at: manifest.pulled_at.map(Time),
             platforms: manifest.platforms,
+            pushed_by,
+            aliases: aliases.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -114,7 +114,14 @@ pub struct TagEntry {
     pub pushed_at: Timestamp,
     /// The manifest it points at.
     pub manifest: ManifestEntry,
+    /// Who made it point at this manifest, if known.
+    pub pushed_by: Option<String>,
+    /// Other tags that point at the same manifest: the first [`MAX_ALIASES`].
+    pub aliases: Vec<Tag>,
 }
+
+/// The maximum number of other tags of the same manifest that are listed with a tag.
+pub const MAX_ALIASES: usize = 5;
 
 impl TagEntry {
     /// Returns its position in a list sorted by `sort`.
@@ -133,7 +140,9 @@ impl Weigh for TagEntry {
     fn weight(&self) -> usize {
         let ManifestEntry { media_type, artifact_type, platforms, .. } = &self.manifest;
         let platforms: usize = platforms.iter().map(|platform| platform.len() + 32).sum();
-        512 + self.name.as_str().len() + media_type.len() + text_weight(artifact_type.as_ref()) + platforms
+        let aliases: usize = self.aliases.iter().map(|alias| alias.as_str().len() + 32).sum();
+        let texts = text_weight(artifact_type.as_ref()) + text_weight(self.pushed_by.as_ref());
+        512 + self.name.as_str().len() + media_type.len() + texts + platforms + aliases
     }
 }
 
@@ -171,3 +180,97 @@ pub struct Related {
 
 /// The maximum number of entries in each list of [`Related`].
 pub const MAX_RELATED: usize = 1000;
+
+/// A number that was counted up to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// What was counted.
+    pub number: u64,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// The number up to which tags that share a blob are counted.
+pub const MAX_COUNTED_TAGS: u64 = 100;
+
+/// A live manifest that no tag, index or subject holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UntaggedManifest {
+    /// The manifest.
+    pub manifest: ManifestEntry,
+    /// The rule of a policy that keeps it.
+    pub pinned_by: Option<String>,
+    /// When it moves to the trash at the earliest, unless it is pulled or held until then. `None` if it is kept.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Weigh for UntaggedManifest {
+    fn weight(&self) -> usize {
+        let ManifestEntry { media_type, artifact_type, platforms, .. } = &self.manifest;
+        let platforms: usize = platforms.iter().map(|platform| platform.len() + 32).sum();
+        let texts = text_weight(artifact_type.as_ref()) + text_weight(self.pinned_by.as_ref());
+        512 + media_type.len() + texts + platforms
+    }
+}
+
+/// A page of untagged manifests, in the order of their digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UntaggedPage {
+    /// The manifests. A page may be short or empty although more follow.
+    pub items: Vec<UntaggedManifest>,
+    /// The digest after which more may follow.
+    pub next: Option<Digest>,
+}
+
+/// A name directly below another one, in a tree of repositories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceEntry {
+    /// The whole name.
+    pub name: RepoName,
+    /// Whether it is a repository itself.
+    pub is_repository: bool,
+    /// The number of repositories below it, which have a longer name.
+    pub below: Count,
+}
+
+/// A tag that a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundTag {
+    /// Its repository.
+    pub repo: RepoName,
+    /// The tag.
+    pub tag: Tag,
+    /// When it was last pushed or moved.
+    pub pushed_at: Timestamp,
+    /// The manifest that it points at.
+    pub digest: Digest,
+}
+
+/// A manifest or blob that a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDigest {
+    /// A repository that has it.
+    pub repo: RepoName,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// What a search found in the repositories that a client may read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SearchResults {
+    /// Repositories whose names contain the text, in the order of names.
+    pub repositories: Vec<RepositoryEntry>,
+    /// Whether more repositories match.
+    pub more_repositories: bool,
+    /// Tags that start with the text; those of the repositories that were pushed to last come first.
+    pub tags: Vec<FoundTag>,
+    /// Whether more tags match.
+    pub more_tags: bool,
+    /// Manifests whose digests start with the text.
+    pub manifests: Vec<FoundDigest>,
+    /// Blobs whose digests start with the text.
+    pub blobs: Vec<FoundDigest>,
+    /// Whether there are so many repositories that tags and manifests were searched only in those that were pushed to
+    /// last.
+    pub incomplete: bool,
+}

@@ -5,6 +5,7 @@ pub(in crate::metadata) mod listings;
 pub(in crate::metadata) mod overview;
 pub(in crate::metadata) mod recent;
 pub(in crate::metadata) mod reclaimable;
+pub(in crate::metadata) mod sharing;
 pub(in crate::metadata) mod snapshots;
 pub(in crate::metadata) mod usage;
 pub(in crate::metadata) mod why;

@@ -6,6 +6,7 @@ mod accounts;
 mod attached;
 mod audit;
 mod blobs;
+mod browsing;
 mod cascade;
 mod collection;
 mod events;
@@ -36,6 +37,7 @@ pub use accounts::*;
 pub use attached::*;
 pub use audit::*;
 pub use blobs::*;
+pub use browsing::*;
 pub use cascade::*;
 pub use collection::*;
 pub use events::*;
@@ -262,6 +264,12 @@ macro_rules! metadata_store_suite {
             events_are_limited_per_kind
             only_events_of_visible_repositories_are_listed
             latest_pushes_are_listed
+            namespaces_form_a_tree
+            search_finds_names_tags_and_digests
+            untagged_manifests_are_listed
+            tags_that_share_a_blob_are_counted
+            sizes_of_contents_are_summed
+            tag_is_listed_with_its_author_and_aliases
             repository_is_deleted_and_restored
             earlier_deletion_is_restored
             a_push_survives_the_deletion_of_its_repository

@@ -146,6 +146,12 @@ impl Image {
         image
     }
 
+    /// Sets who pushes it.
+    pub fn by(mut self, name: &str) -> Self {
+        self.0.change.by = Some(name.into());
+        self
+    }
+
     /// Sets the immutable tags.
     pub fn immutable_tags(mut self, immutable_tags: &ImmutableTags) -> Self {
         self.0.change.immutable_tags = immutable_tags.clone();

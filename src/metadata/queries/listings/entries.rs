@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::metadata::image_details;
 use crate::metadata::sql::SqlDigest;
 use crate::metadata::sql::{Connection, OptionalExtension, Row, Statement, params};
-use crate::metadata::{MAX_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry, sql};
+use crate::metadata::{MAX_ALIASES, MAX_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry, sql};
 use crate::oci::{index_members, platforms};
 
 /// Size limit of the indexes whose platforms a list shows, in bytes. Indexes in practice are far smaller.
@@ -46,26 +46,56 @@ pub(in crate::metadata) fn tag(c: &dyn Connection, repo: i64, name: &str) -> sql
     let found = "JOIN tags t ON t.manifest = m.id WHERE t.repo = ?1 AND t.name = ?2";
     let mut query = manifest_query(c, "t.name, t.updated_at", found)?;
     let entry = |row: Row<'_>| {
-        let entry = TagEntry { name: row.get(0)?, pushed_at: row.get(1)?, manifest: manifest_row(row)? };
+        let entry = TagEntry {
+            name: row.get(0)?,
+            pushed_at: row.get(1)?,
+            manifest: manifest_row(row)?,
+            pushed_by: None,
+            aliases: Vec::new(),
+        };
         Ok(TagRead { entry, read: row.blob_or_null(9)?.map_or(0, <[u8]>::len) })
     };
-    query.query_row(params![repo, name], entry).optional()
+    let Some(mut found) = query.query_row(params![repo, name], entry).optional()? else {
+        return Ok(None);
+    };
+    let mut pushed_by = c.prepare_cached(LAST_CHANGE_BY)?;
+    let pushed_by = pushed_by.query_row(params![repo, name], |row| row.get(0)).optional()?;
+    found.entry.pushed_by = pushed_by.flatten();
+    let mut aliases = c.prepare_cached(ALIASES)?;
+    let aliases = aliases.query_map(params![repo, name, MAX_ALIASES], |row| row.get(0))?;
+    found.entry.aliases = aliases.collect::<sql::Result<_>>()?;
+    Ok(Some(found))
 }
+
+/// Finds who made the last change of a tag.
+pub(in crate::metadata) const LAST_CHANGE_BY: &str =
+    "SELECT actor FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1";
+
+/// Finds the other tags of the manifest that a tag points at.
+pub(in crate::metadata) const ALIASES: &str = "
+    SELECT a.name FROM tags t CROSS JOIN tags a /* INDEXED BY tags_by_manifest */
+    WHERE t.repo = ?1 AND t.name = ?2 AND a.manifest = t.manifest AND a.name <> ?2 ORDER BY a.name LIMIT ?3";
 
 pub(in crate::metadata) fn manifest(
     c: &dyn Connection,
     repo: i64,
     digest: &[u8],
 ) -> sql::Result<Option<(ManifestEntry, Related)>> {
-    let mut query =
-        manifest_query(c, "m.id, m.pushed_at", "WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0")?;
-    let found = query
-        .query_row(params![repo, digest], |row| Ok((row.get::<i64>(0)?, manifest_row(row)?)))
-        .optional()?;
-    let Some((id, entry)) = found else {
+    let Some((id, entry)) = live_manifest(c, repo, digest)? else {
         return Ok(None);
     };
     Ok(Some((entry, related(c, repo, id, digest)?)))
+}
+
+/// Reads a live manifest and its id.
+pub(in crate::metadata) fn live_manifest(
+    c: &dyn Connection,
+    repo: i64,
+    digest: &[u8],
+) -> sql::Result<Option<(i64, ManifestEntry)>> {
+    let mut query =
+        manifest_query(c, "m.id, m.pushed_at", "WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0")?;
+    query.query_row(params![repo, digest], |row| Ok((row.get(0)?, manifest_row(row)?))).optional()
 }
 
 /// Prepares a query for manifests: two columns `before`, then those that [`manifest_row`] reads.

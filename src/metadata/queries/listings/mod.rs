@@ -2,20 +2,26 @@
 //! order has one, and then each entry by its key.
 
 mod entries;
+mod namespaces;
 mod repositories;
+mod search;
 mod tags;
+mod untagged;
 mod walk;
 
 use crate::metadata::ops::repo_id;
 use crate::metadata::sql::digest;
 use crate::metadata::{
-    ListPage, ListQuery, ManifestEntry, Metadata, Operation, Related, RepositoryEntry, Result, TagEntry,
-    Visible,
+    CollectionRules, ListPage, ListQuery, ManifestEntry, Metadata, NamespaceEntry, Operation, Related,
+    RepositoryEntry, Result, SearchResults, TagEntry, UntaggedPage, Visible,
 };
 use crate::oci::{Digest, RepoName, Tag};
 
-pub(in crate::metadata) use repositories::{RecentRepository, recently_pushed};
+pub(in crate::metadata) use entries::SIZE;
+pub(in crate::metadata) use repositories::{RecentRepository, first_visible, recently_pushed};
 
+#[cfg(test)]
+pub(in crate::metadata) use entries::{ALIASES, LAST_CHANGE_BY};
 #[cfg(test)]
 pub(in crate::metadata) use repositories::{
     NAMES_DOWN, NAMES_UP, names_page, numbers, numbers_by_name, repositories_page,
@@ -73,6 +79,53 @@ impl Metadata {
             None => Ok(None),
         })
         .await
+    }
+
+    /// Returns a page of the live manifests of a repository that no tag, index or subject holds, in the order of their
+    /// digests. `None` if the repository does not exist. Reads at most a thousand entries of the review queue and a
+    /// thousand pins.
+    pub async fn untagged_manifests(
+        &self,
+        repo: &RepoName,
+        rules: &CollectionRules,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Option<UntaggedPage>> {
+        let repo = repo.clone();
+        let rules = *rules;
+        let after = after.map(digest);
+        self.query_page(Operation::UntaggedManifests, move |c| match repo_id(c, &repo)? {
+            Some(repo) => untagged::untagged_page(c, repo, &rules, after.as_deref(), limit).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Returns a page of the names directly below `parent` that lead to visible repositories; without a parent, of the
+    /// first segments of names. Reads at most [`crate::metadata::MAX_EXAMINED`] names.
+    pub async fn namespaces(
+        &self,
+        parent: Option<&RepoName>,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<NamespaceEntry>> {
+        let parent = parent.cloned();
+        let after = after.map(str::to_owned);
+        let visible = visible.clone();
+        self.query_page(Operation::Namespaces, move |c| {
+            namespaces::namespaces_page(c, parent.as_ref(), after.as_deref(), limit, &visible)
+        })
+        .await
+    }
+
+    /// Searches the names of visible repositories, their tags, and the first digits of digests. Returns up to `limit`
+    /// results of each kind. Reads at most [`crate::metadata::MAX_EXAMINED`] names, and looks up tags and manifests in
+    /// the two thousand repositories that were pushed to last.
+    pub async fn search(&self, text: &str, visible: &Visible, limit: usize) -> Result<SearchResults> {
+        let text = text.to_owned();
+        let visible = visible.clone();
+        self.query_page(Operation::Search, move |c| search::search(c, &text, &visible, limit)).await
     }
 
     /// Returns a tag.

@@ -104,6 +104,22 @@ pub(in crate::metadata) fn recently_pushed(
     Ok(walk.finish().items)
 }
 
+/// Returns the ids of the first `limit` visible repositories, in the order of their names.
+pub(in crate::metadata) fn first_visible(
+    c: &dyn Connection,
+    visible: &Visible,
+    limit: usize,
+) -> sql::Result<Vec<i64>> {
+    let query = ListQuery { limit, ..ListQuery::default() };
+    let mut walk = Walk::new(limit);
+    let mut add = |walk: &mut Walk<i64>, found: Candidate| {
+        walk.add(found.place(), found.id, 1);
+        Ok(())
+    };
+    by_name(c, &Search::new(&query, visible), &mut walk, &mut add)?;
+    Ok(walk.finish().items)
+}
+
 /// The repositories to find.
 struct Search<'q> {
     /// The visible repositories whose names have the prefix.

@@ -82,6 +82,11 @@ impl<T> Walk<T> {
         self.end(last.map(|place| Continuation { place, hidden: false }));
     }
 
+    /// Ends the page at a row that the caller must not learn of: more entries may follow.
+    pub(in crate::metadata) fn end_at_hidden(&mut self, place: Place) {
+        self.end(Some(Continuation { place, hidden: true }));
+    }
+
     fn end(&mut self, next: Option<Continuation>) {
         if !self.ended {
             self.ended = true;
