@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Job, PolicySet};
+use super::{Job, JobSchedule, PolicySet};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
 use crate::registry::{ClockState, IDLE_WHEN_FULL, Registry, ServiceError, SpaceState};
@@ -48,6 +48,8 @@ pub struct Collected {
 pub struct CollectorStatus {
     /// Everything collected so far.
     pub total: Collected,
+    /// What the last run removed.
+    pub last: Collected,
     /// When the last tick ended.
     pub last_run: Option<Timestamp>,
     /// The number of ticks that failed.
@@ -62,6 +64,9 @@ pub struct Collector {
     settings: CollectorSettings,
     policies: Arc<PolicySet>,
     status: Mutex<CollectorStatus>,
+    /// What the current run has removed so far.
+    current: Mutex<Collected>,
+    schedule: JobSchedule,
     /// Whether space is being reclaimed for the budget; leases and idle uploads then expire sooner.
     under_pressure: AtomicBool,
     /// Runs one batch at a time, so that a caller can attribute the freed bytes to its own batch.
@@ -71,11 +76,14 @@ pub struct Collector {
 impl Collector {
     /// Creates a collector for `registry`.
     pub fn new(registry: Arc<Registry>, settings: CollectorSettings) -> Self {
+        let schedule = JobSchedule::new(Arc::clone(registry.clock()));
         Self {
             registry,
             settings,
             policies: Arc::default(),
             status: Mutex::default(),
+            current: Mutex::default(),
+            schedule,
             under_pressure: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
         }
@@ -90,6 +98,11 @@ impl Collector {
     /// Returns how long a removed manifest stays in the trash.
     pub fn trash_retention(&self) -> Duration {
         self.settings.trash
+    }
+
+    /// Returns when it runs.
+    pub fn schedule(&self) -> &JobSchedule {
+        &self.schedule
     }
 
     /// Returns the state since the program started.
@@ -184,7 +197,12 @@ impl Collector {
         let outcome = traces::start_root("collector").run(self.steps()).await;
         let mut status = self.lock();
         match &outcome {
-            Ok((done, _)) => {
+            Ok((done, more)) => {
+                let mut current = self.current.lock();
+                current.add(done);
+                if !more {
+                    status.last = std::mem::take(&mut current);
+                }
                 status.total.add(done);
                 status.last_run = Some(self.registry.clock().now());
             }
@@ -291,5 +309,9 @@ impl Job for Collector {
             );
         }
         Ok(more)
+    }
+
+    fn schedule(&self) -> Option<&JobSchedule> {
+        Some(&self.schedule)
     }
 }

@@ -1,11 +1,13 @@
 //! Background jobs. A [`Job`] does one bounded batch per tick and reports whether more work is waiting, so that
 //! requests get their turn in between. The command line runs the same ticks.
 
+mod background;
 mod collector;
 mod eviction;
 pub mod pressure;
 mod repositories;
 pub mod retention;
+mod schedule;
 pub mod scrub;
 mod upkeep;
 
@@ -15,11 +17,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+pub use background::{Background, BackgroundJob, BackgroundReport};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
 pub use eviction::{Evicted, Evictor, SpaceGoal};
 pub use pressure::SpaceReclaimer;
 pub use repositories::RepositoryJob;
 pub use retention::{PolicySet, Retention};
+pub use schedule::{JobSchedule, JobState};
 pub use scrub::{Scrub, ScrubSettings};
 pub use upkeep::{AuditUpkeep, Upkeep};
 
@@ -44,20 +48,36 @@ pub trait Job: Send + Sync + 'static {
 
     /// Does one bounded batch. Returns `true` if more work is waiting.
     async fn tick(&self) -> Result<bool, ServiceError>;
+
+    /// Returns where its runs are recorded and can be requested.
+    fn schedule(&self) -> Option<&JobSchedule> {
+        None
+    }
 }
 
-/// Runs `job` every `interval`, give or take a tenth, until `stop` is cancelled. A tick that has started is
+/// Runs `job` every `interval`, give or take a tenth, and on request, until `stop` is cancelled. A tick that has started is
 /// finished. After a failure the job is retried with a wait that doubles each time.
 pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken) {
     let mut wait = jittered(interval);
     let mut failures = 0_u32;
     loop {
+        if let Some(schedule) = job.schedule() {
+            schedule.record_wait(wait);
+        }
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
+            () = wait_for_request(job.as_ref()) => {}
         }
         let started = Instant::now();
-        wait = match job.tick().await {
+        if let Some(schedule) = job.schedule() {
+            schedule.record_start();
+        }
+        let outcome = job.tick().await;
+        if let Some(schedule) = job.schedule() {
+            schedule.record_end(&outcome);
+        }
+        wait = match outcome {
             Ok(more) => {
                 failures = 0;
                 if more { pause_after(started.elapsed()) } else { jittered(interval) }
@@ -69,6 +89,17 @@ pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken)
                 backoff(interval, failures)
             }
         };
+    }
+    if let Some(schedule) = job.schedule() {
+        schedule.record_stop();
+    }
+}
+
+/// Waits until a run of the job is requested.
+async fn wait_for_request(job: &dyn Job) {
+    match job.schedule() {
+        Some(schedule) => schedule.wait_for_request().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -89,7 +120,66 @@ pub(crate) fn jittered(interval: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+
+    /// A job that needs two batches for each run. The third run fails.
+    struct Counting {
+        schedule: JobSchedule,
+        ticks: AtomicU32,
+    }
+
+    #[async_trait]
+    impl Job for Counting {
+        fn name(&self) -> &'static str {
+            "counting"
+        }
+
+        async fn tick(&self) -> Result<bool, ServiceError> {
+            match self.ticks.fetch_add(1, Ordering::SeqCst) + 1 {
+                5 => Err(ServiceError::Busy),
+                tick => Ok(tick % 2 == 1),
+            }
+        }
+
+        fn schedule(&self) -> Option<&JobSchedule> {
+            Some(&self.schedule)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_are_recorded_and_requested() {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+        let schedule = JobSchedule::new(clock.clone());
+        let job = Arc::new(Counting { schedule, ticks: AtomicU32::new(0) });
+        assert_eq!(job.schedule.state(), JobState::default());
+        assert!(!job.schedule.request_run(), "nothing runs the job");
+        let stop = CancellationToken::new();
+        let hour = Duration::from_secs(3600);
+        let running = tokio::spawn(run(Arc::clone(&job) as Arc<dyn Job>, hour, stop.clone()));
+        let run_once = async || {
+            let before = job.ticks.load(Ordering::SeqCst);
+            while !job.schedule.request_run() {
+                tokio::task::yield_now().await;
+            }
+            while job.ticks.load(Ordering::SeqCst) == before || job.schedule.state().running {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            job.schedule.state()
+        };
+        let state = run_once().await;
+        assert_eq!(job.ticks.load(Ordering::SeqCst), 2);
+        assert_eq!((state.started_at, state.finished_at), (Some(Timestamp(1_000)), Some(Timestamp(1_000))));
+        assert!(state.error.is_none());
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(run_once().await.started_at, Some(Timestamp(2_000)));
+        assert!(run_once().await.error.is_some());
+        stop.cancel();
+        running.await.expect("ended");
+        assert_eq!((job.schedule.state().next_at, job.schedule.request_run()), (None, false));
+    }
 
     #[test]
     fn jitter_stays_within_a_tenth() {

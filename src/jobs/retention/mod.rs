@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-use super::Job;
 use super::eviction::{Evicted, Evictor, SpaceGoal};
+use super::{Job, JobSchedule};
 use crate::clock::Timestamp;
 use crate::metadata::{EvaluationRecord, RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
@@ -79,15 +79,18 @@ pub struct Retention {
     /// Only one repository is evaluated at a time, across all requests and jobs.
     evaluating: Arc<tokio::sync::Mutex<()>>,
     pass: tokio::sync::Mutex<Option<Pass>>,
+    schedule: JobSchedule,
 }
 
 impl Retention {
     /// Creates retention by the policies of `policies`.
     pub fn new(registry: Arc<Registry>, policies: Arc<PolicySet>, settings: RetentionSettings) -> Self {
+        let schedule = JobSchedule::new(Arc::clone(registry.clock()));
         Self {
             registry,
             policies,
             settings,
+            schedule,
             status: Mutex::default(),
             stored_plans: Mutex::default(),
             planning: tokio::sync::Mutex::default(),
@@ -99,6 +102,11 @@ impl Retention {
     /// Returns the policies.
     pub fn policy_set(&self) -> &Arc<PolicySet> {
         &self.policies
+    }
+
+    /// Returns when it runs.
+    pub fn schedule(&self) -> &JobSchedule {
+        &self.schedule
     }
 
     /// Returns the state since the program started.
@@ -512,6 +520,10 @@ impl Job for Retention {
 
     async fn tick(&self) -> Result<bool, ServiceError> {
         traces::start_root("retention").run(self.batch()).await
+    }
+
+    fn schedule(&self) -> Option<&JobSchedule> {
+        Some(&self.schedule)
     }
 }
 

@@ -19,6 +19,7 @@ mod reading;
 mod report;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +35,7 @@ use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::registry::{ClockState, Registry, ServiceError};
 use crate::traces;
 
-pub use report::{QuarantineEntry, ScrubReport, ScrubStatus};
+pub use report::{QuarantineEntry, ScrubFigures, ScrubReport, ScrubState, ScrubStatus};
 
 /// The number of bytes read at once.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -65,6 +66,10 @@ pub struct Scrub {
     store: ScrubbedStore,
     settings: ScrubSettings,
     current: Mutex<Option<Current>>,
+    /// Whether a pass at full speed was requested and has not ended.
+    is_requested: AtomicBool,
+    /// Whether ticks run.
+    is_scheduled: AtomicBool,
 }
 
 /// The background pass.
@@ -76,17 +81,56 @@ struct Current {
     pace_updated_at: Option<Duration>,
     /// The work done when the position was last saved.
     saved_work: u64,
+    /// Whether the pass was requested, so that it runs at full speed.
+    hurries: bool,
 }
 
 impl Scrub {
     /// Creates the scrub for `registry`.
     pub fn new(registry: Arc<Registry>, settings: ScrubSettings) -> Self {
-        Self { store: ScrubbedStore::new(registry), settings, current: Mutex::default() }
+        Self {
+            store: ScrubbedStore::new(registry),
+            settings,
+            current: Mutex::default(),
+            is_requested: AtomicBool::new(false),
+            is_scheduled: AtomicBool::new(false),
+        }
     }
 
     /// Returns the state since the program started.
     pub fn status(&self) -> ScrubStatus {
         self.store.status().clone()
+    }
+
+    /// Returns the progress of the background pass and the result of the last one.
+    ///
+    /// # Errors
+    /// Fails if the database can't be read.
+    pub async fn state(&self) -> Result<ScrubState, ServiceError> {
+        let total = self.store.registry.metadata().totals().await?;
+        let mut current = self.current.lock().await;
+        let current = self.current(&mut current).await?;
+        let findings = current.pass.findings.clone().into_report();
+        let ScrubStatus { finished_at, paused, last_pass, .. } = self.status();
+        Ok(ScrubState {
+            scheduled: self.is_scheduled.load(Ordering::Acquire) && self.settings.period.is_some(),
+            requested: self.is_requested.load(Ordering::Acquire),
+            began_at: current.pass.began_at,
+            progress: ScrubFigures::of(&findings),
+            total_bytes: total.blob_bytes,
+            finished_at,
+            last_pass,
+            paused,
+        })
+    }
+
+    /// Starts a background pass at full speed, unless one is running. Returns `false` if nothing runs the scrub.
+    pub fn request_pass(&self) -> bool {
+        let is_scheduled = self.is_scheduled.load(Ordering::Acquire);
+        if is_scheduled {
+            self.is_requested.store(true, Ordering::Release);
+        }
+        is_scheduled
     }
 
     /// Reports the progress of the background pass, and the quarantined blobs.
@@ -184,12 +228,15 @@ impl Scrub {
         };
         let bucket = TokenBucket::new(clock.elapsed(), CHUNK_BYTES);
         let saved_work = pass.done;
-        Ok(Current { pass, bucket, pace: 0.0, pace_updated_at: None, saved_work })
+        Ok(Current { pass, bucket, pace: 0.0, pace_updated_at: None, saved_work, hurries: false })
     }
 
     /// Does a bounded part of the background pass. Returns `true` if more is due at once.
     async fn advance(&self, current: &mut Current, period: Duration) -> Result<bool, Halt> {
         let now = self.store.registry.clock().elapsed();
+        if current.hurries {
+            return self.hurry(current).await;
+        }
         if current.pace_updated_at.is_none_or(|at| now.saturating_sub(at) >= PACE_INTERVAL) {
             current.pace_updated_at = Some(now);
             self.update_pace(current, period).await?;
@@ -210,10 +257,24 @@ impl Scrub {
         Ok(current.bucket.wait(now, current.pace) < MAX_BUSY_WAIT)
     }
 
+    /// Does a part of a requested pass, at full speed. Returns `true` if more is left.
+    async fn hurry(&self, current: &mut Current) -> Result<bool, Halt> {
+        let stepped = traces::start_root("scrub").run(current.pass.step(&self.store, CHUNK_BYTES)).await?;
+        self.store.status().paused = None;
+        if stepped.finished {
+            current.hurries = false;
+            self.is_requested.store(false, Ordering::Release);
+            self.start_over(current, stepped).await?;
+        }
+        Ok(current.hurries)
+    }
+
     async fn start_over(&self, current: &mut Current, last: StepResult) -> Result<(), Halt> {
         if current.pass.done > last.work {
             tracing::info!(bytes = current.pass.done, "scrub pass finished");
         }
+        let figures = ScrubFigures::of(&current.pass.findings.clone().into_report());
+        self.store.status().last_pass = Some(figures);
         let suspects = std::mem::take(&mut current.pass.suspects);
         current.pass = Pass::start(self.store.registry.clock().now(), suspects);
         current.pace_updated_at = None;
@@ -268,11 +329,18 @@ impl Job for Scrub {
     }
 
     async fn tick(&self) -> Result<bool, ServiceError> {
-        let Some(period) = self.settings.period else {
+        self.is_scheduled.store(true, Ordering::Release);
+        let is_requested = self.is_requested.load(Ordering::Acquire);
+        let Some(period) = self.settings.period.or(is_requested.then_some(Duration::ZERO)) else {
             return Ok(false);
         };
         let mut current = self.current.lock().await;
         let current = self.current(&mut current).await?;
+        if is_requested && !current.hurries {
+            let suspects = std::mem::take(&mut current.pass.suspects);
+            current.pass = Pass::start(self.store.registry.clock().now(), suspects);
+            current.hurries = true;
+        }
         match self.advance(current, period).await {
             Ok(more) => Ok(more),
             Err(Halt::Unavailable(reason)) => {

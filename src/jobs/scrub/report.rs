@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::maintenance::fsck::Problem;
+use crate::maintenance::fsck::{FsckReport, Problem};
 use crate::metadata::QuarantinedBlob;
 
 /// The state of the scrub since the program started.
@@ -17,10 +17,57 @@ pub struct ScrubStatus {
     pub checked_blobs: u64,
     /// When the last complete pass ended, even if that was before the program started.
     pub finished_at: Option<Timestamp>,
+    /// What the last complete pass since the program started read and found.
+    pub last_pass: Option<ScrubFigures>,
     /// Why the scrub is paused, if it is.
     pub paused: Option<String>,
     /// Manifests found damaged when last read, each as repository and digest; at most the first thousand.
     pub damaged_manifests: BTreeSet<String>,
+}
+
+/// What a pass read and found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScrubFigures {
+    /// The number of blobs read.
+    pub blobs: u64,
+    /// Their size in bytes.
+    pub blob_bytes: u64,
+    /// The number of manifests read.
+    pub manifests: u64,
+    /// The number of problems found, up to ten thousand.
+    pub problems: u64,
+}
+
+impl ScrubFigures {
+    pub(super) fn of(report: &FsckReport) -> Self {
+        Self {
+            blobs: report.blobs,
+            blob_bytes: report.blob_bytes,
+            manifests: report.manifests,
+            problems: report.problems.len() as u64,
+        }
+    }
+}
+
+/// The progress of the background pass and the result of the last one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrubState {
+    /// Whether passes follow each other in the background.
+    pub scheduled: bool,
+    /// Whether a pass at full speed was requested and has not ended.
+    pub requested: bool,
+    /// When the pass began.
+    pub began_at: Timestamp,
+    /// What the pass has read and found so far.
+    pub progress: ScrubFigures,
+    /// The size of all blobs in bytes.
+    pub total_bytes: u64,
+    /// When the last complete pass ended, even if that was before the program started.
+    pub finished_at: Option<Timestamp>,
+    /// What the last complete pass since the program started read and found.
+    pub last_pass: Option<ScrubFigures>,
+    /// Why it is paused, if it is.
+    pub paused: Option<String>,
 }
 
 /// A quarantined blob.
