@@ -331,7 +331,8 @@ pub async fn operations(server: &Server, user: Option<(&str, &str)>) -> Vec<Oper
                 path.replace("{name}", "team%2Fapp").replace("{tag}", "v1").replace("{digest}", ANY_DIGEST);
             let path =
                 path.replace("{account}", "ann").replace("{user}", "ann").replace("{organisation}", "acme");
-            let path = path.replace("{team}", "devs").replace("{id}", "0123456789ab");
+            let path =
+                path.replace("{team}", "devs").replace("{id}", "0123456789ab").replace("{job}", "collector");
             assert!(!path.contains('{'), "no example for {path}");
             let responses = operation["responses"].as_object().expect("responses").keys().cloned().collect();
             found.push(Operation {

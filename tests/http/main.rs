@@ -9,6 +9,7 @@ mod acme;
 mod api;
 mod audit;
 mod blobs;
+mod browse;
 mod connections;
 mod events;
 mod failures;

@@ -373,11 +373,15 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
     match operation {
         "getDocument" | "getStatus" | "listPresets" => (User, none(), None),
         "importPolicies" => (OnRegistry(Admin), "?from=ecr".into(), Some(json!({ "rules": [] }))),
-        "listRepositories" | "listGrants" | "listOrganisations" => (User, none(), None),
+        "listRepositories" | "listNamespaces" | "listGrants" | "listOrganisations" => (User, none(), None),
+        "search" => (User, "?text=app".into(), None),
+        "runJob" => (OnRegistry(Admin), none(), None),
         "getRepository"
         | "listTags"
         | "getTag"
         | "getManifest"
+        | "getContents"
+        | "listUntagged"
         | "getTagHistory"
         | "getRepositoryHistory"
         | "getRepositoryWork" => (OnRepository(Pull), none(), None),
@@ -396,7 +400,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         "restoreFromTrash" => {
             (OnRepository(Admin), none(), Some(json!({ "repository": repository, "tag": "none" })))
         }
-        "listUsageDays" | "getScrub" | "listDamaged" | "listEvents" | "listPolicies"
+        "listUsageDays" | "getScrub" | "getBackground" | "listDamaged" | "listEvents" | "listPolicies"
         | "listPolicyChanges" | "listRuns" => (OnRegistry(Pull), none(), None),
         "checkPolicy" => (OnRegistry(Admin), none(), Some(json!({ "name": "a" }))),
         "emptyTrash" => (OnRegistry(Admin), none(), Some(json!({ "repository": repository }))),

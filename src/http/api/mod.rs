@@ -21,6 +21,9 @@
 mod access_tokens;
 mod accounts;
 mod audit;
+mod background;
+mod browse;
+mod contents;
 mod events;
 mod extract;
 mod grants;
@@ -61,6 +64,12 @@ pub use state::{Api, Changes};
 pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 pub use audit::{AuditParameters, Audited};
+pub use background::{
+    Background, CollectedContent, CollectorJob, JobName, JobRuns, RetentionJob, RetentionResult, ScrubJob,
+    ScrubbedContent,
+};
+pub use browse::{DigestMatch, Found, Namespace, NamespaceParameters, SearchParameters, TagMatch};
+pub use contents::{Attached, Attestation, BuildStep, Config, Contents, Layer, Member, Untagged};
 pub use events::{EventParameters, StoreEvent};
 pub use grants::{Can, CanParameters, Grant, GrantParameters, GrantRequest};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};

@@ -180,6 +180,12 @@ fn parse_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     parse_plain_place(after, sort)
 }
 
+/// Parses the cursor of a list that is sorted by name.
+pub(super) fn name_cursor(after: Option<&str>) -> Result<Option<String>, Problem> {
+    let after = after.filter(|after| !after.is_empty()).map(|after| parse_place(after, SortKey::Name));
+    Ok(after.transpose()?.map(|place| place.name))
+}
+
 fn parse_plain_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     let (number, name) = match sort {
         SortKey::Name => (Some(0), after),

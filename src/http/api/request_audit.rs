@@ -155,6 +155,7 @@ pub(super) fn action(method: &Method, path: &str) -> Option<AuditAction> {
         ("POST", "/tokens") => TokenAdd,
         ("DELETE", "/tokens/{id}") => TokenRevoke,
         ("POST", "/token-keys/rotate") => TokenKeyRotate,
+        ("POST", "/background/{job}/run") => JobRun,
         _ => return None,
     })
 }

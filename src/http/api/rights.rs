@@ -23,17 +23,17 @@ use crate::auth::{AccessControl, Action, AuthError, ChangeAuthor, Permission, Pr
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::jobs::Retention;
 use crate::jobs::retention::RetentionError;
+use crate::jobs::{Background, Retention};
 use crate::memory::OutOfMemory;
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, Metadata, Page, RecentPush, RepositoryEntry, RepositoryStep, Scope,
-    Visible,
+    HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush, RepositoryEntry,
+    RepositoryStep, Scope, SearchResults, UntaggedPage, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Access, Emptied, ManifestError, Registry, Repository, ServiceError};
 use crate::reports::{
-    ListedTag, ManifestDetail, Overview, Reports, TrashListingPage, TrashListingPosition, Why,
+    ContentReport, ListedTag, ManifestDetail, Overview, Reports, TrashListingPage, TrashListingPosition, Why,
 };
 
 /// Makes a right an extractor: the expression grants it to a [`Requester`].
@@ -109,7 +109,7 @@ impl Requester {
     /// The right to read a repository.
     pub(in crate::http) fn reader(&self, name: RepoName) -> Result<Reader, Problem> {
         self.decide(Permission::Repository(&name, Action::Pull))?;
-        Ok(Reader { api: Arc::clone(&self.api), name })
+        Ok(Reader { api: Arc::clone(&self.api), principal: self.principal.clone(), name })
     }
 
     /// The right to read everything.
@@ -205,21 +205,14 @@ impl Requester {
         self.may_read(&Scope::All)
     }
 
-    /// The repositories that it may pull.
-    fn visible(&self) -> Visible {
-        self.api.access_control.visible_repositories(&self.principal)
-    }
-
     /// What fills the disk, as far as it may read it.
     pub(in crate::http) async fn overview(&self) -> Result<Arc<Overview>, Problem> {
-        self.decide(Permission::Other)?;
-        Ok(self.api.view.reports.overview(&self.visible(), self.sees_all()).await?)
+        Ok(self.api.view.reports.overview(&self.visible()?, self.sees_all()).await?)
     }
 
     /// The latest pushes to the repositories that it may pull.
     pub(in crate::http) async fn recent_pushes(&self, limit: usize) -> Result<Vec<RecentPush>, Problem> {
-        self.decide(Permission::Other)?;
-        Ok(self.api.view.reports.recent_pushes(&self.visible(), limit).await?)
+        Ok(self.api.view.reports.recent_pushes(&self.visible()?, limit).await?)
     }
 
     /// A page of the repositories that it may pull. Others are left out without a trace.
@@ -227,8 +220,33 @@ impl Requester {
         &self,
         query: &ListQuery,
     ) -> Result<ListPage<RepositoryEntry>, Problem> {
+        let visible = self.visible()?;
+        Ok(self.api.view.reports.repositories(query, &visible).await?)
+    }
+}
+
+impl Requester {
+    /// A page of the names directly below `parent`, as far as they lead to repositories that it may pull.
+    pub(in crate::http) async fn namespaces(
+        &self,
+        parent: Option<&RepoName>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ListPage<NamespaceEntry>, Problem> {
+        let visible = self.visible()?;
+        Ok(self.api.view.reports.namespaces(parent, after, limit, &visible).await?)
+    }
+
+    /// Searches the repositories that it may pull.
+    pub(in crate::http) async fn search(&self, text: &str, limit: usize) -> Result<SearchResults, Problem> {
+        let visible = self.visible()?;
+        Ok(self.api.view.reports.search(text, &visible, limit).await?)
+    }
+
+    /// The repositories that it may pull.
+    fn visible(&self) -> Result<Visible, Problem> {
         self.decide(Permission::Catalog)?;
-        Ok(self.api.view.reports.repositories(query, &self.visible()).await?)
+        Ok(self.api.access_control.visible_repositories(&self.principal))
     }
 }
 
@@ -270,6 +288,7 @@ async fn repository_in_path(parts: &mut Parts, requester: &Requester) -> Result<
 /// The right to read one repository. A handler that extracts it gets it for the repository in the path.
 pub(in crate::http) struct Reader {
     api: Arc<Api>,
+    principal: Principal,
     name: RepoName,
 }
 
@@ -300,6 +319,20 @@ impl Reader {
 
     pub(in crate::http) async fn manifest(&self, digest: &Digest) -> Result<ManifestDetail, ManifestError> {
         self.reports().manifest(&self.name, digest).await
+    }
+
+    /// What is in a manifest; tags that share its layers are counted in the repositories that the client may pull.
+    pub(in crate::http) async fn contents(&self, digest: &Digest) -> Result<ContentReport, ManifestError> {
+        let visible = self.api.access_control.visible_repositories(&self.principal);
+        self.reports().contents(&self.name, digest, &visible).await
+    }
+
+    pub(in crate::http) async fn untagged(
+        &self,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<UntaggedPage, ManifestError> {
+        self.reports().untagged(&self.name, after, limit).await
     }
 
     /// The history of a tag, or of the repository itself.
@@ -408,7 +441,8 @@ pub(in crate::http) struct ChangeRight<D> {
 impl<D> ChangeRight<D> {
     /// The right to read the repository: a client that may change it may see the result of the change.
     pub(in crate::http) fn into_reader(self) -> Reader {
-        Reader { api: self.requester.api, name: self.repository.name().clone() }
+        let Requester { api, principal, .. } = self.requester;
+        Reader { api, principal, name: self.repository.name().clone() }
     }
 }
 
@@ -441,6 +475,11 @@ impl RegistryAdmin {
     /// The registry.
     pub(in crate::http) fn registry(&self) -> &Registry {
         &self.api.view.registry
+    }
+
+    /// The jobs that run in the background.
+    pub(in crate::http) fn background(&self) -> &Background {
+        &self.api.view.background
     }
 
     /// The retention job.

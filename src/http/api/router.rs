@@ -23,8 +23,9 @@ use super::response_memory::reserve_memory;
 use super::rights::AnyAccess;
 use super::state::Api;
 use super::{
-    access_tokens, accounts, audit, events, grants, history, manifests, organisations, policies,
-    repositories, repository_lifecycle, retention, scrub, status, tags, trash, usage, why,
+    access_tokens, accounts, audit, background, browse, contents, events, grants, history, manifests,
+    organisations, policies, repositories, repository_lifecycle, retention, scrub, status, tags, trash,
+    usage, why,
 };
 use crate::http::paths::API_ROOT;
 
@@ -35,11 +36,14 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(status::routes())
         .merge(repositories::routes())
         .merge(tags::routes())
+        .merge(browse::routes())
         .merge(manifests::routes())
+        .merge(contents::routes())
         .merge(history::routes())
         .merge(repository_lifecycle::routes())
         .merge(trash::routes())
         .merge(scrub::routes())
+        .merge(background::routes())
         .merge(events::routes())
         .merge(audit::routes())
         .merge(policies::routes())

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::scrub::ScrubReport;
-use crate::jobs::{Collector, Retention, Scrub};
+use crate::jobs::{Background, BackgroundReport, Collector, Retention, Scrub};
 use crate::memory::Holder;
 use crate::metadata::{Metadata, RepositoryStep};
 use crate::oci::RepoName;
@@ -47,8 +47,14 @@ impl Api {
         changes: Changes,
     ) -> Self {
         let started_at = registry.clock().now();
+        let background = Background::new(
+            Arc::clone(registry.metadata()),
+            Arc::clone(&collector),
+            Arc::clone(&retention),
+            Arc::clone(&scrub),
+        );
         let reports = Reports::new(Arc::clone(&registry), collector, Arc::clone(&retention));
-        let view = View { registry, reports, health, scrub, retention, changes, started_at };
+        let view = View { registry, reports, health, background, scrub, retention, changes, started_at };
         Self { view, access_control }
     }
 
@@ -74,6 +80,7 @@ pub(in crate::http) struct View {
     pub(in crate::http) registry: Arc<Registry>,
     pub(in crate::http) reports: Reports,
     pub(in crate::http) health: Arc<dyn Health>,
+    pub(in crate::http) background: Background,
     pub(in crate::http) scrub: Arc<Scrub>,
     /// The retention job.
     pub(in crate::http) retention: Arc<Retention>,
@@ -95,6 +102,11 @@ impl View {
     /// The progress of a repository's last deletion or restoration.
     pub(in crate::http) async fn work(&self, name: RepoName) -> Result<Option<RepositoryStep>, ServiceError> {
         self.registry.repository(name, Access { push: false }).work().await
+    }
+
+    /// The last and next runs of the jobs in the background.
+    pub(in crate::http) async fn background(&self) -> Result<BackgroundReport, ServiceError> {
+        self.background.report().await
     }
 
     /// The progress of the scrub.

@@ -179,6 +179,8 @@ pub enum AuditAction or UnknownAction {
     TokenKeyRotate = "token-key-rotate",
     /// Run garbage collection by hand.
     Gc = "gc",
+    /// Run a background job now.
+    JobRun = "job-run",
     /// Repair the store.
     FsckRepair = "fsck-repair",
     /// Run the scrub by hand.
