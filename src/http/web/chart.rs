@@ -1,6 +1,6 @@
 //! Pictures of the disk usage, as SVG that templates write.
 
-use super::format::{bytes, filters};
+use super::format::bytes;
 use super::treemap::{Rectangle, treemap};
 use crate::metadata::UsageDay;
 
@@ -121,7 +121,7 @@ impl TreemapPicture {
 fn tile(area: Area, Rectangle { x, y, width, height }: Rectangle) -> Tile {
     let number = |number: f64| format!("{number:.1}");
     Tile {
-        label: label(&area.name, width, height),
+        label: label(&area, width, height),
         has_size: height >= MIN_SIZE_HEIGHT,
         area,
         x: number(x),
@@ -134,19 +134,24 @@ fn tile(area: Area, Rectangle { x, y, width, height }: Rectangle) -> Tile {
     }
 }
 
-/// The end of the name, which tells repositories of a namespace apart, as far as it fits.
-fn label(name: &str, width: f64, height: f64) -> Option<String> {
+/// The name as far as it fits: of a repository the end, which tells those of a namespace apart.
+fn label(area: &Area, width: f64, height: f64) -> Option<String> {
     if width < MIN_LABEL_WIDTH || height < MIN_LABEL_HEIGHT {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of letters")]
     let letters = ((width - 12.0) / LETTER_WIDTH) as usize;
-    let len = name.chars().count();
+    let len = area.name.chars().count();
     if len <= letters {
-        return Some(name.to_owned());
+        return Some(area.name.clone());
     }
-    let end: String = name.chars().skip(len + 1 - letters).collect();
-    Some(format!("…{end}"))
+    Some(if area.is_repository() {
+        let end: String = area.name.chars().skip(len + 1 - letters).collect();
+        format!("…{end}")
+    } else {
+        let start: String = area.name.chars().take(letters - 1).collect();
+        format!("{start}…")
+    })
 }
 
 /// A part of a bar.
@@ -234,6 +239,7 @@ mod tests {
 
     #[test]
     fn a_long_name_keeps_its_end() {
+        let label = |name: &str, width, height| label(&Area::repository(0, name, 1), width, height);
         assert_eq!(label("team/app", 200.0, 50.0).as_deref(), Some("team/app"));
         assert_eq!(label("a-long-team-name/app", 80.0, 50.0).as_deref(), Some("…me/app"));
         assert_eq!(label("app", 10.0, 50.0), None);

@@ -4,7 +4,7 @@ use askama::Template;
 use http::StatusCode;
 
 use super::chart::{Area, AreaKind, Gauge, Growth, TreemapPicture};
-use super::format::{Moment, bytes, filters};
+use super::format::{Moment, filters};
 use super::page::{PageResult, page};
 use super::sign_in;
 use super::visitor::{Chrome, Visitor};
@@ -128,7 +128,7 @@ fn areas(overview: &Overview) -> Vec<Area> {
             ("Pushed without a manifest", AreaKind::Removed, found.leased),
             ("Being removed", AreaKind::Removed, found.pending_deletion),
             ("Uploads in progress", AreaKind::Other, found.uploads),
-            ("Database", AreaKind::Other, found.database),
+            ("Database and its log", AreaKind::Other, found.database),
             ("Directories", AreaKind::Other, found.directories),
         ];
         let parts = parts.into_iter().filter(|(_, _, size)| *size > 0);
