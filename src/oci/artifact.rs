@@ -131,7 +131,7 @@ impl ArtifactKind {
     }
 
     /// Returns the kind of a statement of this type.
-    fn of_predicate(predicate: &str) -> Self {
+    pub fn of_predicate(predicate: &str) -> Self {
         let has = |part: &str| predicate.contains(part);
         match predicate {
             _ if has("slsa.dev/provenance") => Self::Provenance,

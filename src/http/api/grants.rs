@@ -105,11 +105,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All such grants.", body = Vec<Grant>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
-    let access_control = requester.access_control_if_signed_in()?;
-    let directory = access_control.accounts().current();
-    let grants = directory.records().grants.iter();
-    let administered = grants.filter(|grant| requester.access_control_for(&grant.scope).is_ok());
-    Ok(Json(administered.map(Grant::from).collect()))
+    Ok(Json(requester.administered_grants()?.iter().map(Grant::from).collect()))
 }
 
 /// Grants a role, replacing the grantee's previous role in the same scope. Requires administration of the

@@ -14,6 +14,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 
@@ -27,8 +28,8 @@ use crate::jobs::retention::RetentionError;
 use crate::jobs::{Background, Retention};
 use crate::memory::OutOfMemory;
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush, RepositoryEntry,
-    RepositoryStep, Scope, SearchResults, UntaggedPage, Visible,
+    GrantRecord, HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush,
+    RepositoryEntry, RepositoryStep, Scope, SearchResults, UntaggedPage, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Access, Emptied, ManifestError, Registry, Repository, ServiceError};
@@ -167,6 +168,14 @@ impl Requester {
             Principal::Anonymous => Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED)),
             _ => Ok(&self.api.access_control),
         }
+    }
+
+    /// The grants in the scopes that it administers.
+    pub(in crate::http) fn administered_grants(&self) -> Result<Vec<GrantRecord>, Problem> {
+        let directory = self.access_control_if_signed_in()?.accounts().current();
+        let grants = directory.records().grants.iter();
+        let administered = grants.filter(|grant| self.access_control_for(&grant.scope).is_ok());
+        Ok(administered.cloned().collect())
     }
 
     /// Rejects anonymous clients, even if they may push, unless `api.changes` trusts them.
@@ -333,6 +342,15 @@ impl Reader {
         limit: usize,
     ) -> Result<UntaggedPage, ManifestError> {
         self.reports().untagged(&self.name, after, limit).await
+    }
+
+    /// The exact bytes of a manifest. This does not count as a pull.
+    pub(in crate::http) async fn manifest_content(
+        &self,
+        reference: &Reference,
+    ) -> Result<Bytes, ManifestError> {
+        let found = self.api.view.metadata().manifest(&self.name, reference).await?;
+        Ok(found.ok_or(ManifestError::Unknown)?.content)
     }
 
     /// The history of a tag, or of the repository itself.

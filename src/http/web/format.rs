@@ -87,6 +87,12 @@ pub(super) mod filters {
         Ok(super::bytes(*number))
     }
 
+    /// A number.
+    #[askama::filter_fn]
+    pub(in crate::http::web) fn grouped(number: &u64, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(super::grouped(*number))
+    }
+
     /// A number of things, named in the singular.
     #[askama::filter_fn]
     pub(in crate::http::web) fn counted(

@@ -10,6 +10,7 @@
 //! | `visitor` | who views a page, and what every page shows |
 //! | `form` | the fields of a form |
 //! | `page` | renders templates, and redirects after an action |
+//! | `reference` | references to repositories, tags and manifests in paths |
 //! | `assets` | style sheet, script and icon |
 //! | `format` | sizes, times and digests as text |
 //! | the others | one subject each, with its pages and actions |
@@ -24,15 +25,22 @@ mod assets;
 mod chart;
 mod form;
 mod format;
+mod kinds;
 mod listing;
 mod live;
+mod manage;
+mod manifest;
 mod page;
+mod reference;
 mod repositories;
+mod repository;
 mod router;
 mod sign_in;
 mod start;
 mod treemap;
+mod untagged;
 mod visitor;
+mod why;
 
 pub(super) use page::refuse;
 pub(super) use router::router;

@@ -20,9 +20,9 @@ struct RepositoriesPage<'a> {
 }
 
 /// A link to a namespace around the list.
-struct Namespace {
-    name: String,
-    prefix: String,
+pub(super) struct Namespace {
+    pub(super) name: String,
+    pub(super) prefix: String,
 }
 
 /// A repository in the list.
@@ -60,7 +60,7 @@ fn item(visitor: &Visitor, listing: &Listing, entry: RepositoryEntry) -> Item {
 }
 
 /// The namespaces that lead to a prefix: `team/` and `team/backend/` for `team/backend/`.
-fn namespaces(prefix: &str) -> Vec<Namespace> {
+pub(super) fn namespaces(prefix: &str) -> Vec<Namespace> {
     let ends = prefix.match_indices('/').map(|(at, _)| at);
     let mut start = 0;
     ends.map(|end| {

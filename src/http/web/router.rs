@@ -14,9 +14,10 @@ use http::header::SET_COOKIE;
 use http::{Method, StatusCode};
 
 use super::live::Live;
-use super::page::{error_page, not_found, redirect, sign_in_path};
+use super::page::{PageResult, error_page, not_found, redirect, sign_in_path};
+use super::reference::PageReference;
 use super::visitor::Visitor;
-use super::{assets, live, repositories, sign_in, start};
+use super::{assets, live, manage, manifest, repositories, repository, sign_in, start, untagged};
 use crate::http::api::{Api, Problem, record_outcome, reserve_memory};
 use crate::http::layers::audit::AuditedOperation;
 use crate::http::state::AppState;
@@ -52,7 +53,10 @@ impl Action {
 
 /// All actions.
 fn actions() -> Vec<Action> {
-    [sign_in::actions()].into_iter().flatten().collect()
+    [sign_in::actions(), repository::actions(), manage::actions(), manifest::actions()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// All pages.
@@ -60,8 +64,20 @@ fn pages() -> Router<Arc<Web>> {
     Router::new()
         .route("/", get(start::show))
         .route("/repositories", get(repositories::show))
+        .route("/r/{*reference}", get(show_reference))
+        .route("/manage/{*name}", get(manage::show))
+        .route("/untagged/{*name}", get(untagged::show))
+        .route("/raw/{*reference}", get(manifest::raw))
         .route("/sign-in", get(sign_in::show))
         .route("/assets/{file}", get(assets::get))
+}
+
+/// The page of what a path below `/r/` refers to.
+async fn show_reference(visitor: Visitor, reference: PageReference) -> PageResult {
+    match reference {
+        PageReference::Repository(name) => repository::show(visitor, name).await,
+        PageReference::Manifest(name, reference) => manifest::show(visitor, name, reference).await,
+    }
 }
 
 /// The router of the pages.
