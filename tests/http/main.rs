@@ -23,6 +23,7 @@ mod malformed;
 mod manifests;
 mod memory;
 mod operations;
+mod pages_repository;
 mod proxies;
 mod queries;
 mod rate_limit;

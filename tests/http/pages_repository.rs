@@ -117,7 +117,9 @@ async fn a_repository_lists_its_tags() {
     let (_, image) = server.push_image("team/app", "latest", b"one").await;
     server.push_image("team/app", "1.0", b"two").await;
     let browser = Browser::new(&server, "/r/team/app").await;
-    browser.act("tags/add", &[("repository", "team/app"), ("tag", "stable"), ("digest", image.as_str())]).await;
+    browser
+        .act("tags/add", &[("repository", "team/app"), ("tag", "stable"), ("digest", image.as_str())])
+        .await;
     let page = browser.get("/r/team/app").await;
     assert_eq!(page.status, StatusCode::OK);
     page.shows("<h1>team/app</h1>")
@@ -134,7 +136,8 @@ async fn a_repository_lists_its_tags() {
     let page = browser.get("/r/team/app?search=none").await;
     page.shows("No tag has “none” in its name.");
     assert_eq!(browser.get("/r/team/app?sort=colour").await.status, StatusCode::BAD_REQUEST);
-    for missing in ["/r/other", "/r/team/app:none", "/r/Team", "/r/team/app:", "/r/team/app@sha256:00", "/r/"] {
+    for missing in ["/r/other", "/r/team/app:none", "/r/Team", "/r/team/app:", "/r/team/app@sha256:00", "/r/"]
+    {
         assert_eq!(browser.get(missing).await.status, StatusCode::NOT_FOUND, "{missing}");
     }
 }
@@ -153,7 +156,10 @@ async fn a_long_list_of_tags_has_pages() {
     let next = first.text.split(r#"rel="next""#).next().and_then(|text| text.rsplit(r#"href=""#).next());
     let next = next.expect("a next page").trim().trim_end_matches('"').replace("&#38;", "&");
     let second = browser.get(&next).await;
-    second.shows(r#"<a href="/r/app:t51">t51</a>"#).shows("First page").hides(r#"<a href="/r/app:t49">t49</a>"#);
+    second
+        .shows(r#"<a href="/r/app:t51">t51</a>"#)
+        .shows("First page")
+        .hides(r#"<a href="/r/app:t49">t49</a>"#);
 }
 
 #[tokio::test]
@@ -340,9 +346,7 @@ async fn an_index_shows_platforms_and_attestations_apart() {
     // The member says which index needs it, and cannot be deleted alone.
     let page = browser.get(&format!("/r/app@{arm}")).await;
     page.shows("<dt>Part of</dt>").shows("delete the index first").hides("/actions/manifests/delete");
-    let refused = browser
-        .act("manifests/delete", &[("repository", "app"), ("digest", arm.as_str())])
-        .await;
+    let refused = browser.act("manifests/delete", &[("repository", "app"), ("digest", arm.as_str())]).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     browser.get("/r/app").await.shows(r#"<span class="badge">linux/arm64</span>"#).hides("unknown/unknown");
 }
@@ -396,7 +400,11 @@ async fn tags_are_rolled_back_and_manifests_deleted() {
     let back = [("repository", "app"), ("tag", "latest"), ("to", first.as_str())];
     let done = browser.act("tags/rollback", &back).await;
     assert_eq!(done.location, "/r/app:latest?notice=rolled-back");
-    browser.get(&done.location).await.shows("Rolled back").shows(&format!("<code id=\"digest\">{first}</code>"));
+    browser
+        .get(&done.location)
+        .await
+        .shows("Rolled back")
+        .shows(&format!("<code id=\"digest\">{first}</code>"));
 
     let done = browser.act("manifests/delete", &[("repository", "app"), ("digest", first.as_str())]).await;
     assert_eq!(done.location, "/r/app?notice=tags-deleted");
@@ -422,7 +430,8 @@ async fn untagged_manifests_are_listed_and_deleted() {
     let page = browser.get("/untagged/app").await;
     page.shows("<h1>app</h1>").shows(&format!(r#"href="/r/app@{old}""#));
     let next = ("next", "/untagged/app");
-    let done = browser.act("manifests/delete", &[("repository", "app"), ("digest", old.as_str()), next]).await;
+    let done =
+        browser.act("manifests/delete", &[("repository", "app"), ("digest", old.as_str()), next]).await;
     assert_eq!(done.location, "/untagged/app?notice=tags-deleted");
     browser.get(&done.location).await.hides(old.as_str());
     assert_eq!(browser.get("/untagged/none").await.status, StatusCode::NOT_FOUND);
@@ -433,7 +442,10 @@ async fn a_repository_is_renamed_deleted_and_restored() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"one").await;
     let browser = Browser::new(&server, "/manage/team/app").await;
-    browser.get("/manage/team/app").await.shows("Anyone who can reach this registry may pull, push and delete.");
+    browser
+        .get("/manage/team/app")
+        .await
+        .shows("Anyone who can reach this registry may pull, push and delete.");
     let to = ("to", "team/web");
     let renamed = browser.act("repositories/rename", &[("repository", "team/app"), to]).await;
     assert_eq!(renamed.location, "/r/team/web?notice=repository-renamed");
@@ -456,30 +468,9 @@ async fn a_repository_is_renamed_deleted_and_restored() {
 }
 
 #[tokio::test]
-async fn a_repository_has_a_description() {
-    let server = open_server().await;
-    server.push_image("app", "1.10", b"one").await;
-    server.push_image("app", "1.9", b"two").await;
-    let browser = Browser::new(&server, "/r/app").await;
-    browser.get("/r/app").await.shows("Add a description");
-    let text = format!("The app.\r\n{HOSTILE}");
-    let done = browser
-        .act("repositories/describe", &[("repository", "app"), ("description", &text)])
-        .await;
-    assert_eq!(done.location, "/r/app?notice=description-saved");
-    let page = browser.get("/r/app").await;
-    page.shows(&format!("The app.\n{ESCAPED}</p>")).hides(HOSTILE);
-    // By default tags are in the order of versions, newest first.
-    let newer = page.text.find("<a href=\"/r/app:1.10\">").expect("listed");
-    assert!(newer < page.text.find("<a href=\"/r/app:1.9\">").expect("listed"));
-    let long = "x".repeat(5000);
-    let refused = browser.act("repositories/describe", &[("repository", "app"), ("description", &long)]).await;
-    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-}
-
-#[tokio::test]
 async fn protected_and_immutable_tags_have_badges() {
-    let list = |tag: &str| TagList { repositories: Vec::new(), tags: vec![tag.to_owned()], except: Vec::new() };
+    let list =
+        |tag: &str| TagList { repositories: Vec::new(), tags: vec![tag.to_owned()], except: Vec::new() };
     let server = Server::with(|setup| {
         setup.changes = Changes::Anyone;
         setup.policies =
