@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, WithBody};
 use super::problem::{ChangeErrors, Errors};
-use super::rights::SignedIn;
+use super::rights::{Requester, SignedIn};
 use super::{Api, Problem, Time};
 use crate::auth::NewAccessToken;
 use crate::metadata::{Role, Scope, TokenRecord};
@@ -112,6 +112,52 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(revoke)).routes(routes!(rotate))
 }
 
+/// The access tokens of an account, or all. Users may list their own, administrators all.
+pub(in crate::http) fn list_tokens(
+    requester: &Requester,
+    account: Option<&str>,
+) -> Result<Vec<TokenRecord>, Problem> {
+    let access_control = match account {
+        Some(account) => requester.access_control_for_user(account)?,
+        None => requester.access_control_for(&Scope::All)?,
+    };
+    let directory = access_control.accounts().current();
+    let tokens = directory.records().tokens.iter();
+    let selected = tokens.filter(|token| account.is_none_or(|account| account == token.account));
+    Ok(selected.cloned().collect())
+}
+
+/// Creates an access token, and returns its record and its secret. Users may create their own.
+pub(in crate::http) async fn add_token(
+    requester: &Requester,
+    request: TokenRequest,
+) -> Result<(TokenRecord, String), Problem> {
+    let TokenRequest { account, name, role, scope, seconds } = request;
+    let access_control = requester.access_control_for_user(&account)?;
+    if name.len() > 100 {
+        return Err(Problem::bad("name: must have at most 100 bytes"));
+    }
+    if seconds == Some(0) {
+        return Err(Problem::bad("seconds: must be at least 1"));
+    }
+    let lifetime = seconds.map(Duration::from_secs);
+    let new = NewAccessToken { account, name, role, scope, lifetime };
+    Ok(access_control.add_token(new, requester.change_author(&requester.name())).await?)
+}
+
+/// Revokes an access token. Users may revoke their own.
+pub(in crate::http) async fn revoke_token(requester: &Requester, id: &str) -> Result<(), Problem> {
+    let directory = requester.access_control_if_signed_in()?.accounts().current();
+    let token = directory.records().tokens.iter().find(|token| token.id == id);
+    let access_control = match token {
+        Some(token) => requester.access_control_for_user(&token.account),
+        None => requester.access_control_for(&Scope::All),
+    };
+    // Fails in the same way for a token of another user and for one that does not exist.
+    access_control?.revoke_token(id).await?;
+    Ok(())
+}
+
 /// Lists access tokens. Users may list their own, administrators all.
 #[utoipa::path(
     get, path = "/tokens", operation_id = "listTokens", tag = "accounts", params(TokenParameters),
@@ -121,14 +167,8 @@ async fn list(
     SignedIn(requester): SignedIn,
     InQuery(TokenParameters { account }): InQuery<TokenParameters>,
 ) -> Result<Json<Vec<AccessToken>>, Problem> {
-    let access_control = match &account {
-        Some(account) => requester.access_control_for_user(account)?,
-        None => requester.access_control_for(&Scope::All)?,
-    };
-    let directory = access_control.accounts().current();
-    let tokens = directory.records().tokens.iter();
-    let selected = tokens.filter(|token| account.as_ref().is_none_or(|account| *account == token.account));
-    Ok(Json(selected.map(AccessToken::from).collect()))
+    let tokens = list_tokens(&requester, account.as_deref())?;
+    Ok(Json(tokens.iter().map(AccessToken::from).collect()))
 }
 
 /// Creates an access token. Users may create their own. It never allows more than its user may do.
@@ -142,17 +182,7 @@ async fn list(
 async fn add(
     WithBody { right: SignedIn(requester), body: request, .. }: WithBody<SignedIn, TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), Problem> {
-    let TokenRequest { account, name, role, scope, seconds } = request;
-    let access_control = requester.access_control_for_user(&account)?;
-    if name.len() > 100 {
-        return Err(Problem::bad("name: must have at most 100 bytes"));
-    }
-    if seconds == Some(0) {
-        return Err(Problem::bad("seconds: must be at least 1"));
-    }
-    let lifetime = seconds.map(Duration::from_secs);
-    let new = NewAccessToken { account, name, role, scope, lifetime };
-    let (record, secret) = access_control.add_token(new, requester.change_author(&requester.name())).await?;
+    let (record, secret) = add_token(&requester, request).await?;
     Ok((StatusCode::CREATED, Json(TokenMade { token: (&record).into(), secret })))
 }
 
@@ -165,14 +195,7 @@ async fn revoke(
     SignedIn(requester): SignedIn,
     InPath(TokenPath { id }): InPath<TokenPath>,
 ) -> Result<StatusCode, Problem> {
-    let directory = requester.access_control_if_signed_in()?.accounts().current();
-    let token = directory.records().tokens.iter().find(|token| token.id == id);
-    let access_control = match token {
-        Some(token) => requester.access_control_for_user(&token.account),
-        None => requester.access_control_for(&Scope::All),
-    };
-    // Fails in the same way for a token of another user and for one that does not exist.
-    access_control?.revoke_token(&id).await?;
+    revoke_token(&requester, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::extract::{InPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
-use super::rights::SignedIn;
+use super::rights::{Requester, SignedIn};
 use super::{Api, Problem, Time};
 use crate::auth::{AccountError, Directory, NewAccount};
 use crate::errors::Chain;
@@ -93,7 +93,7 @@ pub(super) struct AccountPath {
 }
 
 impl Account {
-    fn new(record: &AccountRecord, directory: &Directory) -> Self {
+    pub(in crate::http) fn new(record: &AccountRecord, directory: &Directory) -> Self {
         let name = &record.name;
         let records = directory.records();
         let teams = records.members.iter().filter(|(_, member)| member == name);
@@ -146,6 +146,19 @@ async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Account>>, Probl
     Ok(Json(accounts.map(|record| Account::new(record, &directory)).collect()))
 }
 
+/// Creates an account, if the client is an administrator. Returns the password if it was generated.
+pub(in crate::http) async fn add_account(
+    requester: &Requester,
+    name: String,
+    request: AccountRequest,
+) -> Result<Option<String>, Problem> {
+    let access_control = requester.access_control_for(&Scope::All)?;
+    let AccountRequest { password, robot, roles } = request;
+    let grants = roles.into_iter().map(|RoleThere { role, scope }| (scope, role)).collect();
+    let new = NewAccount { name, robot, password, grants };
+    Ok(access_control.add_account(new, requester.change_author(&requester.name())).await?)
+}
+
 /// Returns an account. Users may read their own.
 #[utoipa::path(
     get, path = "/accounts/{account}", operation_id = "getAccount", tag = "accounts",
@@ -184,12 +197,9 @@ async fn add(
 ) -> Result<(StatusCode, Json<AccountMade>), Problem> {
     let SignedIn(requester) = right;
     let InPath(AccountPath { account: name }) = parameters;
-    let access_control = requester.access_control_for(&Scope::All)?;
-    let AccountRequest { password, robot, roles } = request;
-    let grants = roles.into_iter().map(|RoleThere { role, scope }| (scope, role)).collect();
-    let new = NewAccount { name: name.clone(), robot, password, grants };
-    let password = access_control.add_account(new, requester.change_author(&requester.name())).await?;
+    let password = add_account(&requester, name.clone(), request).await?;
     audit.mark_done();
+    let access_control = requester.access_control_for(&Scope::All)?;
     let account = find_account(&access_control.accounts().current(), &name)?;
     Ok((StatusCode::CREATED, Json(AccountMade { account, password })))
 }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::extract::{InQuery, WithBody};
 use super::problem::{ChangeErrors, Errors};
-use super::rights::SignedIn;
+use super::rights::{Requester, SignedIn};
 use super::{Api, Problem, Time};
 use crate::metadata::{GrantRecord, Grantee, Role, Scope};
 use crate::oci::RepoName;
@@ -99,13 +99,40 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, put, remove)).routes(routes!(can))
 }
 
+/// The grants in the scopes that a client administers.
+pub(in crate::http) fn administered_grants(requester: &Requester) -> Result<Vec<GrantRecord>, Problem> {
+    let directory = requester.access_control_if_signed_in()?.accounts().current();
+    let grants = directory.records().grants.iter();
+    let administered = grants.filter(|grant| requester.access_control_for(&grant.scope).is_ok());
+    Ok(administered.cloned().collect())
+}
+
+/// Grants a role, if the client administers the whole scope.
+pub(in crate::http) async fn set_grant(requester: &Requester, request: GrantRequest) -> Result<(), Problem> {
+    let GrantRequest { grantee, scope, role } = request;
+    // Only an administrator of everything may grant everybody more than pulls.
+    let required = if grantee == Grantee::Everybody && role > Role::Pull { &Scope::All } else { &scope };
+    let access_control = requester.access_control_for(required)?;
+    access_control.grant(grantee, scope, role, requester.change_author(&requester.name())).await?;
+    Ok(())
+}
+
+/// Removes a grant, if the client administers the whole scope.
+pub(in crate::http) async fn remove_grant(
+    requester: &Requester,
+    GrantParameters { grantee, scope }: GrantParameters,
+) -> Result<(), Problem> {
+    requester.access_control_for(&scope)?.revoke(grantee, scope).await?;
+    Ok(())
+}
+
 /// Lists the grants in the scopes that the client administers.
 #[utoipa::path(
     get, path = "/grants", operation_id = "listGrants", tag = "accounts",
     responses((status = OK, description = "All such grants.", body = Vec<Grant>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
-    Ok(Json(requester.administered_grants()?.iter().map(Grant::from).collect()))
+    Ok(Json(administered_grants(&requester)?.iter().map(Grant::from).collect()))
 }
 
 /// Grants a role, replacing the grantee's previous role in the same scope. Requires administration of the
@@ -117,11 +144,7 @@ async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Grant>>, Problem
 async fn put(
     WithBody { right: SignedIn(requester), body: request, .. }: WithBody<SignedIn, GrantRequest>,
 ) -> Result<StatusCode, Problem> {
-    let GrantRequest { grantee, scope, role } = request;
-    // Only an administrator of everything may grant everybody more than pulls.
-    let required = if grantee == Grantee::Everybody && role > Role::Pull { &Scope::All } else { &scope };
-    let access_control = requester.access_control_for(required)?;
-    access_control.grant(grantee, scope, role, requester.change_author(&requester.name())).await?;
+    set_grant(&requester, request).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -132,9 +155,9 @@ async fn put(
 )]
 async fn remove(
     SignedIn(requester): SignedIn,
-    InQuery(GrantParameters { grantee, scope }): InQuery<GrantParameters>,
+    InQuery(parameters): InQuery<GrantParameters>,
 ) -> Result<StatusCode, Problem> {
-    requester.access_control_for(&scope)?.revoke(grantee, scope).await?;
+    remove_grant(&requester, parameters).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -52,7 +52,11 @@ mod trash;
 mod usage;
 mod why;
 
+pub(super) use access_tokens::{add_token, list_tokens, revoke_token};
+pub(super) use accounts::add_account;
 pub(super) use extract::{AuditSlot, AuditTarget, read_bytes};
+pub(super) use grants::{administered_grants, remove_grant, set_grant};
+pub(super) use organisations::{OrganisationChange, change_organisation, managed_organisations};
 pub(super) use page::page;
 pub(super) use problem::refuse;
 pub(super) use request_audit::record_outcome;

@@ -11,8 +11,9 @@ use utoipa_axum::routes;
 
 use super::extract::InPath;
 use super::problem::{ChangeErrors, Errors};
-use super::rights::SignedIn;
+use super::rights::{Requester, SignedIn};
 use super::{Api, Problem};
+use crate::auth::AccessControl;
 use crate::metadata::{AccountRecords, Scope, Team, check_name};
 
 /// An organisation.
@@ -89,9 +90,76 @@ fn owned_scope(organisation: &str) -> Result<Scope, Problem> {
     Ok(format!("{organisation}/").parse().unwrap_or(Scope::All))
 }
 
-fn parse_team(organisation: String, name: String) -> Result<Team, Problem> {
+/// The team of an organisation that a client manages, and the access control to change it.
+fn team_to_change(
+    requester: &Requester,
+    organisation: String,
+    name: String,
+) -> Result<(&Arc<AccessControl>, Team), Problem> {
+    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
     check_name(&name).map_err(|error| Problem::bad(format_args!("team: {error}")))?;
-    Ok(Team { organisation, name })
+    Ok((access_control, Team { organisation, name }))
+}
+
+/// The organisations that a client manages.
+pub(in crate::http) fn managed_organisations(requester: &Requester) -> Result<Vec<Organisation>, Problem> {
+    let directory = requester.access_control_if_signed_in()?.accounts().current();
+    let records = directory.records();
+    let is_managed =
+        |name: &&String| owned_scope(name).is_ok_and(|scope| requester.access_control_for(&scope).is_ok());
+    let names = records.organisations.iter().filter(is_managed);
+    Ok(names.map(|name| Organisation::new(name, records)).collect())
+}
+
+/// A change of organisations and teams.
+pub(in crate::http) enum OrganisationChange {
+    /// Creates an organisation.
+    Add,
+    /// Removes an organisation with its teams and their grants. Its repositories stay.
+    Remove,
+    /// Creates a team of this name.
+    AddTeam(String),
+    /// Removes the team of this name and its grants.
+    RemoveTeam(String),
+    /// Adds a user to a team: the names of the team and the user.
+    AddMember(String, String),
+    /// Removes a user from a team: the names of the team and the user.
+    RemoveMember(String, String),
+}
+
+/// Changes an organisation, if the client may. Only administrators of everything create and remove organisations; those
+/// who manage an organisation change its teams.
+pub(in crate::http) async fn change_organisation(
+    requester: &Requester,
+    organisation: String,
+    change: OrganisationChange,
+) -> Result<(), Problem> {
+    match change {
+        OrganisationChange::Add => {
+            let access_control = requester.access_control_for(&Scope::All)?;
+            access_control.add_organisation(&organisation, requester.change_author(&requester.name())).await?;
+        }
+        OrganisationChange::Remove => {
+            requester.access_control_for(&Scope::All)?.remove_organisation(&organisation).await?;
+        }
+        OrganisationChange::AddTeam(team) => {
+            let (access_control, team) = team_to_change(requester, organisation, team)?;
+            access_control.add_team(&team).await?;
+        }
+        OrganisationChange::RemoveTeam(team) => {
+            let (access_control, team) = team_to_change(requester, organisation, team)?;
+            access_control.remove_team(&team).await?;
+        }
+        OrganisationChange::AddMember(team, user) => {
+            let (access_control, team) = team_to_change(requester, organisation, team)?;
+            access_control.join(&team, &user).await?;
+        }
+        OrganisationChange::RemoveMember(team, user) => {
+            let (access_control, team) = team_to_change(requester, organisation, team)?;
+            access_control.leave(&team, &user).await?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
@@ -108,12 +176,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All such organisations.", body = Vec<Organisation>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Organisation>>, Problem> {
-    let directory = requester.access_control_if_signed_in()?.accounts().current();
-    let records = directory.records();
-    let is_managed =
-        |name: &&String| owned_scope(name).is_ok_and(|scope| requester.access_control_for(&scope).is_ok());
-    let names = records.organisations.iter().filter(is_managed);
-    Ok(Json(names.map(|name| Organisation::new(name, records)).collect()))
+    Ok(Json(managed_organisations(&requester)?))
 }
 
 /// Creates an organisation.
@@ -126,8 +189,7 @@ async fn add(
     SignedIn(requester): SignedIn,
     InPath(OrganisationPath { organisation }): InPath<OrganisationPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.access_control_for(&Scope::All)?;
-    access_control.add_organisation(&organisation, requester.change_author(&requester.name())).await?;
+    change_organisation(&requester, organisation, OrganisationChange::Add).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -141,7 +203,7 @@ async fn remove(
     SignedIn(requester): SignedIn,
     InPath(OrganisationPath { organisation }): InPath<OrganisationPath>,
 ) -> Result<StatusCode, Problem> {
-    requester.access_control_for(&Scope::All)?.remove_organisation(&organisation).await?;
+    change_organisation(&requester, organisation, OrganisationChange::Remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -155,8 +217,7 @@ async fn add_team(
     SignedIn(requester): SignedIn,
     InPath(TeamPath { organisation, team }): InPath<TeamPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
-    access_control.add_team(&parse_team(organisation, team)?).await?;
+    change_organisation(&requester, organisation, OrganisationChange::AddTeam(team)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -170,8 +231,7 @@ async fn remove_team(
     SignedIn(requester): SignedIn,
     InPath(TeamPath { organisation, team }): InPath<TeamPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
-    access_control.remove_team(&parse_team(organisation, team)?).await?;
+    change_organisation(&requester, organisation, OrganisationChange::RemoveTeam(team)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -185,8 +245,7 @@ async fn add_member(
     SignedIn(requester): SignedIn,
     InPath(MemberPath { organisation, team, user }): InPath<MemberPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
-    access_control.join(&parse_team(organisation, team)?, &user).await?;
+    change_organisation(&requester, organisation, OrganisationChange::AddMember(team, user)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -200,7 +259,6 @@ async fn remove_member(
     SignedIn(requester): SignedIn,
     InPath(MemberPath { organisation, team, user }): InPath<MemberPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = requester.access_control_for(&owned_scope(&organisation)?)?;
-    access_control.leave(&parse_team(organisation, team)?, &user).await?;
+    change_organisation(&requester, organisation, OrganisationChange::RemoveMember(team, user)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

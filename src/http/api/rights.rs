@@ -28,7 +28,7 @@ use crate::jobs::retention::RetentionError;
 use crate::jobs::{Background, Retention};
 use crate::memory::OutOfMemory;
 use crate::metadata::{
-    GrantRecord, HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush,
+    HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush,
     RepositoryEntry, RepositoryStep, Scope, SearchResults, UntaggedPage, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
@@ -168,14 +168,6 @@ impl Requester {
             Principal::Anonymous => Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED)),
             _ => Ok(&self.api.access_control),
         }
-    }
-
-    /// The grants in the scopes that it administers.
-    pub(in crate::http) fn administered_grants(&self) -> Result<Vec<GrantRecord>, Problem> {
-        let directory = self.access_control_if_signed_in()?.accounts().current();
-        let grants = directory.records().grants.iter();
-        let administered = grants.filter(|grant| self.access_control_for(&grant.scope).is_ok());
-        Ok(administered.cloned().collect())
     }
 
     /// Rejects anonymous clients, even if they may push, unless `api.changes` trusts them.

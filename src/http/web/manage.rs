@@ -125,7 +125,7 @@ fn access(visitor: &Visitor, name: &RepoName) -> Access {
     });
     let everybody = requester.access_control_for(&Scope::One(name.clone())).ok();
     let everybody = everybody.map(|access_control| explain(access_control, None));
-    let mut grants = requester.administered_grants().unwrap_or_default();
+    let mut grants = api::administered_grants(requester).unwrap_or_default();
     grants.retain(|grant| grant.scope.includes(name));
     let grants = grants.into_iter().map(|grant| Grant {
         grantee: grant.grantee.to_string(),
