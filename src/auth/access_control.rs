@@ -142,6 +142,15 @@ impl AccessControl {
         self.accounts.current().account(name).is_some() || self.is_htpasswd_user(name)
     }
 
+    /// The users of the htpasswd file that have no account, sorted by name.
+    pub fn htpasswd_users(&self) -> Vec<String> {
+        let mut names = self.htpasswd.as_ref().map(HtpasswdFile::names).unwrap_or_default();
+        let directory = self.accounts.current();
+        names.retain(|name| directory.account(name).is_none());
+        names.sort_unstable();
+        names
+    }
+
     /// Finds a user whose name differs from this one only in case.
     pub(super) fn find_look_alike(&self, name: &str) -> Option<String> {
         self.user_names().find(|known| is_look_alike(known, name))

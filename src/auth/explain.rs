@@ -1,10 +1,36 @@
-//! Explains which role a user has on a repository, and why.
+//! Explains which roles a user has, and why.
 
 use super::access_control::AccessControl;
-use crate::metadata::{AccountKind, Grantee, Role};
+use crate::metadata::{AccountKind, Grantee, Role, Scope};
 use crate::oci::RepoName;
 
+/// Why a user has a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleReason {
+    /// The user is the first administrator.
+    FirstAdministrator,
+    /// The user is in the htpasswd file, whose users have the role through a setting.
+    HtpasswdFile,
+    /// The role is granted to the user, a team of the user, all users or everybody.
+    Granted(Grantee),
+}
+
 impl AccessControl {
+    /// The roles of a user, with their scopes and reasons. Does not include what everybody may do by the settings.
+    pub fn roles_of(&self, user: &str) -> Vec<(Scope, Role, RoleReason)> {
+        let directory = self.accounts().current();
+        let kind = directory.account(user).map(|account| account.kind);
+        let htpasswd_role = self.with_rights(|rights| rights.htpasswd_role_of(user));
+        let first =
+            (kind == Some(AccountKind::Bootstrap)).then_some((Role::Admin, RoleReason::FirstAdministrator));
+        let of_file = htpasswd_role.map(|role| (role, RoleReason::HtpasswdFile));
+        let everywhere = first.into_iter().chain(of_file).map(|(role, reason)| (Scope::All, role, reason));
+        let granted = directory.grants_of(user);
+        let granted = granted
+            .map(|grant| (grant.scope.clone(), grant.role, RoleReason::Granted(grant.grantee.clone())));
+        everywhere.chain(granted).collect()
+    }
+
     /// The role of a user, or of anonymous users if `None`, on a repository, with one sentence for each reason.
     pub fn explain(&self, user: Option<&str>, name: &RepoName) -> (Option<Role>, Vec<String>) {
         let directory = self.accounts().current();

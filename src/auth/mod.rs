@@ -9,7 +9,7 @@
 //! | `administration` | changes accounts, teams, grants and access tokens |
 //! | `lookalikes` | finds user names that differ only in case |
 //! | `people` | signs people in through an identity provider and creates their accounts |
-//! | `explain` | explains the role of a user on a repository |
+//! | `explain` | explains the roles of a user |
 //! | `modes` | what anonymous users may do |
 //! | `htpasswd` | an htpasswd file, which is read again when it changes |
 //! | `identity` | external identities: OpenID Connect providers, and an external token authority |
@@ -56,6 +56,7 @@ pub use accounts::Accounts;
 pub use administration::{ADMINISTRATOR, AccountError, ChangeAuthor, NewAccessToken, NewAccount};
 pub use claimed_identity::ClaimedIdentity;
 pub use directory::Directory;
+pub use explain::RoleReason;
 pub use htpasswd::HtpasswdFile;
 pub use identity::{
     Authority, AuthoritySettings, Identities, KeySource, Provider, ProviderSettings, Rule, RuleError,

@@ -38,3 +38,4 @@ pub use layers::request_log::LoggedBody;
 pub use metrics::HttpMetrics;
 pub use payload::{BoxError, Payload};
 pub use state::{AppState, HttpSettings};
+pub use web::action_paths;

@@ -5,15 +5,17 @@
 //! one machine do not sign each other's users out. A cookie of this name that this server did not set is ignored. Only
 //! the pages accept the cookie; `/v2` and the API never do, so that no other site can use a session there.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::header::COOKIE;
+use http::header::{COOKIE, USER_AGENT};
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
 use super::forwarded;
+use super::listen::Peer;
 use super::reply::value;
 use super::state::AppState;
 use crate::auth::{Principal, Session};
@@ -61,6 +63,27 @@ pub(super) fn cookie<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
         let (found, value) = cookie.split_once('=')?;
         (found == name).then_some(value)
     })
+}
+
+/// Where a request comes from, as sessions record it.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    /// The address.
+    pub(super) address: IpAddr,
+    /// What the browser says about itself.
+    pub(super) user_agent: String,
+}
+
+impl Client {
+    /// The sender of a request.
+    pub(super) fn of(head: &Parts) -> Self {
+        let address = head.extensions.get::<Peer>().and_then(|peer| peer.address());
+        let user_agent = head.headers.get(USER_AGENT).and_then(|name| name.to_str().ok());
+        Self {
+            address: address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            user_agent: user_agent.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// A browser, by its cookie.

@@ -279,3 +279,75 @@ async fn sign_in_never_takes_over_another_account() {
     let (status, page) = fixture.sign_in(|_| {}).await;
     assert!(status == 403 && page.contains("disabled"), "{page}");
 }
+
+#[tokio::test]
+async fn sign_in_from_the_pages_starts_a_session() {
+    let fixture = Fixture::new().await;
+    let next = "/search?q=a%26b";
+    let start = fixture.get(&format!("/login?next={}", "%2Fsearch%3Fq%3Da%2526b"), "").await;
+    assert_eq!(text(start.headers(), "location"), "/login/id?next=%2Fsearch%3Fq%3Da%2526b");
+    let redirect = fixture.get("/login/id?next=%2Fsearch%3Fq%3Da%2526b", "").await;
+    let cookies: Vec<_> = redirect.headers().get_all("set-cookie").iter().collect();
+    assert_eq!(cookies.len(), 2);
+    let pairs: Vec<_> = cookies
+        .iter()
+        .map(|cookie| {
+            let cookie = cookie.to_str().expect("ASCII");
+            assert!(
+                cookie.ends_with("; Path=/login; Max-Age=600; HttpOnly; SameSite=Lax; Secure"),
+                "{cookie}"
+            );
+            cookie.split(';').next().expect("a cookie").to_owned()
+        })
+        .collect();
+    let address = text(redirect.headers(), "location");
+    let valid = |claims: &mut Value| {
+        claims["sub"] = json!("7");
+        claims["preferred_username"] = json!("ann");
+        claims["groups"] = json!(["staff"]);
+    };
+    let back = fixture.issuer.sign_in(&address, fixture.now(), valid);
+    let path = back.strip_prefix(PUBLIC_URL).expect("this registry's address");
+    let done = fixture.get(path, &pairs.join("; ")).await;
+    assert_eq!((done.status().as_u16(), text(done.headers(), "location").as_str()), (303, next));
+    let cookies: Vec<String> = done
+        .headers()
+        .get_all("set-cookie")
+        .iter()
+        .map(|cookie| cookie.to_str().expect("ASCII").to_owned())
+        .collect();
+    assert!(cookies[0].starts_with("orlop-pages=") && cookies[0].contains("; Path=/; "), "{cookies:?}");
+    assert!(cookies[1..].iter().all(|cookie| cookie.contains("; Path=/login; Max-Age=0;")), "{cookies:?}");
+    let session = cookies[0].split(';').next().expect("a cookie");
+    let profile = fixture.get("/profile", session).await.text().await.expect("a page");
+    assert!(profile.contains("Change your password there.") && profile.contains("ann"), "{profile}");
+    assert!(
+        fixture.server.access_control.accounts().current().records().tokens.is_empty(),
+        "no access token"
+    );
+    fixture.server.access_control.set_disabled("ann", true).await.expect("disabled");
+    assert_eq!(fixture.get("/profile", session).await.status(), 303, "the session has ended");
+}
+
+#[tokio::test]
+async fn sign_in_leads_only_to_pages_of_this_server() {
+    let fixture = Fixture::new().await;
+    for next in ["%2F%2Fevil.example", "https%3A%2F%2Fevil.example", "%2F%5Cevil.example", "%2Fa%0D%0Ab", ""]
+    {
+        let redirect = fixture.get(&format!("/login/id?next={next}"), "").await;
+        let cookies: Vec<_> = redirect.headers().get_all("set-cookie").iter().collect();
+        let removed = cookies[1].to_str().expect("ASCII");
+        assert!(
+            removed.starts_with("orlop-sign-in-next=; ") && removed.contains("Max-Age=0"),
+            "{next}: {removed}"
+        );
+        let pending = fixture.start_sign_in().await;
+        let back = fixture.issuer.sign_in(&pending.address, fixture.now(), |claims| {
+            claims["preferred_username"] = json!("ann");
+            claims["groups"] = json!("staff");
+        });
+        let forged = format!("{}; orlop-sign-in-next={next}", pending.cookie);
+        let (status, page) = fixture.finish_sign_in(&back, &forged).await;
+        assert!(status == 200 && page.contains("orlop_"), "the cookie is checked again: {next}: {page}");
+    }
+}

@@ -137,7 +137,9 @@ pub(in crate::http) async fn change_organisation(
     match change {
         OrganisationChange::Add => {
             let access_control = requester.access_control_for(&Scope::All)?;
-            access_control.add_organisation(&organisation, requester.change_author(&requester.name())).await?;
+            access_control
+                .add_organisation(&organisation, requester.change_author(&requester.name()))
+                .await?;
         }
         OrganisationChange::Remove => {
             requester.access_control_for(&Scope::All)?.remove_organisation(&organisation).await?;

@@ -28,8 +28,8 @@ use crate::jobs::retention::RetentionError;
 use crate::jobs::{Background, Retention};
 use crate::memory::OutOfMemory;
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush,
-    RepositoryEntry, RepositoryStep, Scope, SearchResults, UntaggedPage, Visible,
+    HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush, RepositoryEntry,
+    RepositoryStep, Role, Scope, SearchResults, UntaggedPage, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Access, Emptied, ManifestError, Registry, Repository, ServiceError};
@@ -168,6 +168,15 @@ impl Requester {
             Principal::Anonymous => Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED)),
             _ => Ok(&self.api.access_control),
         }
+    }
+
+    /// Whether it is a user who administers all repositories or some.
+    pub(in crate::http) fn administers_anything(&self) -> bool {
+        let Ok(access_control) = self.access_control_if_signed_in() else { return false };
+        let directory = access_control.accounts().current();
+        let scopes = directory.records().grants.iter().filter(|grant| grant.role == Role::Admin);
+        self.access_control_for(&Scope::All).is_ok()
+            || scopes.map(|grant| &grant.scope).any(|scope| self.access_control_for(scope).is_ok())
     }
 
     /// Rejects anonymous clients, even if they may push, unless `api.changes` trusts them.

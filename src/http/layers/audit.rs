@@ -213,7 +213,11 @@ impl PendingEntry {
             // After this challenge the client sends the request again with a password.
             StatusCode::UNAUTHORIZED if action == AuditAction::Read => AuditOutcome::Failed,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AuditOutcome::Denied,
-            status if action == AuditAction::Login && status.is_client_error() => AuditOutcome::Denied,
+            status
+                if matches!(action, AuditAction::Login | AuditAction::SignIn) && status.is_client_error() =>
+            {
+                AuditOutcome::Denied
+            }
             status if status.is_client_error() || status.is_server_error() => AuditOutcome::Failed,
             _ => AuditOutcome::Allowed,
         };

@@ -17,22 +17,22 @@ use crate::http::reply::{Reply, routed};
 const DIGEST_LEN: usize = 12;
 
 /// A file that pages load.
-pub(super) struct Asset {
+pub(in crate::http) struct Asset {
     /// Its path on this server.
-    pub(super) path: String,
+    pub(in crate::http) path: String,
     content: &'static [u8],
     media_type: &'static str,
 }
 
 /// All files that pages load.
-pub(super) struct Assets {
-    pub(super) style: Asset,
-    pub(super) script: Asset,
-    pub(super) icon: Asset,
+pub(in crate::http) struct Assets {
+    pub(in crate::http) style: Asset,
+    pub(in crate::http) script: Asset,
+    pub(in crate::http) icon: Asset,
 }
 
 /// The files that pages load.
-pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
+pub(in crate::http) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     style: Asset::new("style", "css", "text/css; charset=utf-8", include_bytes!("assets/style.css")),
     script: Asset::new("script", "js", "text/javascript; charset=utf-8", include_bytes!("assets/script.js")),
     icon: Asset::new("icon", "svg", "image/svg+xml", include_bytes!("assets/icon.svg")),

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use url::{Url, form_urlencoded};
 
 use super::page::is_local_path;
-use super::router::Web;
+use super::state::Web;
 use super::visitor::Visitor;
 use crate::http::api::{AuditSlot, AuditTarget, Problem, check_still_valid, read_bytes};
 use crate::http::forwarded;

@@ -155,3 +155,81 @@ fn sort_name(sort: Sort) -> &'static str {
         Sort::Pulled => "pulled",
     }
 }
+
+/// A list whose items are in memory, such as the users. Its search and position are in the URL.
+pub(super) struct ShortList {
+    path: String,
+    /// The text that the items contain.
+    pub(super) search: String,
+    page: usize,
+    /// The number of the next page, once the items are known.
+    pub(super) next: Option<usize>,
+}
+
+impl ShortList {
+    /// The list that the query of a page asks for.
+    pub(super) fn of(visitor: &Visitor, path: impl Into<String>) -> Self {
+        let page = visitor.query("page").and_then(|page| page.parse().ok()).unwrap_or(1);
+        let search = visitor.query("search").unwrap_or_default().trim().to_owned();
+        Self { path: path.into(), search, page, next: None }
+    }
+
+    /// Whether an item contains the text that the visitor searches for, in any case.
+    pub(super) fn matches(&self, texts: &[&str]) -> bool {
+        let wanted = self.search.to_lowercase();
+        texts.iter().any(|text| text.to_lowercase().contains(&wanted))
+    }
+
+    /// The items of this page.
+    pub(super) fn cut<T>(&mut self, items: impl IntoIterator<Item = T>) -> Vec<T> {
+        let size = PAGE_ITEMS as usize;
+        let mut items = items.into_iter().skip(self.page.saturating_sub(1).saturating_mul(size));
+        let shown = items.by_ref().take(size).collect();
+        self.next = items.next().map(|_| self.page.max(1) + 1);
+        shown
+    }
+
+    /// Whether this is not the first page.
+    pub(super) fn is_continued(&self) -> bool {
+        self.page > 1
+    }
+
+    /// The URL of the first page.
+    pub(super) fn first_link(&self) -> String {
+        self.link(1)
+    }
+
+    /// The URL of the next page, if there is one.
+    pub(super) fn next_link(&self) -> Option<String> {
+        self.next.map(|page| self.link(page))
+    }
+
+    fn link(&self, page: usize) -> String {
+        match self.search.as_str() {
+            "" => format!("{}?page={page}", self.path),
+            search => format!("{}?search={}&page={page}", self.path, encode(search)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(search: &str, page: usize) -> ShortList {
+        ShortList { path: "/people".into(), search: search.into(), page, next: None }
+    }
+
+    #[test]
+    fn items_in_memory_are_shown_in_pages() {
+        let mut first = list("", 1);
+        assert_eq!(first.cut(0..120), (0..50).collect::<Vec<_>>());
+        assert_eq!(first.next_link().as_deref(), Some("/people?page=2"));
+        let mut last = list("a&b", 3);
+        assert_eq!(last.cut(0..120), (100..120).collect::<Vec<_>>());
+        assert_eq!((last.is_continued(), last.next_link()), (true, None));
+        assert_eq!(last.first_link(), "/people?search=a%26b&page=1");
+        assert!(list("", usize::MAX).cut(0..120).is_empty());
+        assert!(list("ANN", 1).matches(&["x", "joanna"]) && !list("ann", 1).matches(&["bob"]));
+    }
+}

@@ -10,10 +10,10 @@ use super::page::{ActionResult, Done, Notice, PageResult, page};
 use super::reference::{RepositoryInPath, manage_path, repository_path};
 use super::repositories::{Namespace, namespaces};
 use super::repository::Rights;
-use super::router::Action;
+use super::state::Action;
 use super::visitor::{Chrome, Visitor};
 use crate::auth;
-use crate::http::api::Problem;
+use crate::http::api::{self, Problem};
 use crate::metadata::{AuditAction, ChangeKind, HistoryEntry, RepositoryStep, Scope};
 use crate::oci::RepoName;
 

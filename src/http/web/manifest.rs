@@ -12,7 +12,7 @@ use super::page::{ActionResult, Done, Notice, PageResult, page};
 use super::reference::{Link, PageReference, repository_path, tag_path};
 use super::repositories::{Namespace, namespaces};
 use super::repository::Rights;
-use super::router::Action;
+use super::state::Action;
 use super::visitor::{Chrome, Visitor};
 use super::why::{self, WhyView};
 use crate::auth;

@@ -9,8 +9,10 @@
 //! | `router` | the routes, the checks of every action, error pages |
 //! | `visitor` | who views a page, and what every page shows |
 //! | `form` | the fields of a form |
+//! | `state` | what all pages share, and the description of an action |
 //! | `page` | renders templates, and redirects after an action |
 //! | `reference` | references to repositories, tags and manifests in paths |
+//! | `shown_once` | secrets that one page shows once |
 //! | `assets` | style sheet, script and icon |
 //! | `format` | sizes, times and digests as text |
 //! | the others | one subject each, with its pages and actions |
@@ -22,25 +24,37 @@
 //! pushed them.
 
 mod assets;
+mod browser_name;
 mod chart;
+mod credentials;
 mod form;
 mod format;
 mod kinds;
 mod listing;
 mod live;
+mod live_streams;
 mod manage;
 mod manifest;
 mod page;
+mod people;
+mod profile;
 mod reference;
 mod repositories;
 mod repository;
+mod roles;
 mod router;
+mod search;
+mod shown_once;
 mod sign_in;
 mod start;
+mod state;
+mod teams;
 mod treemap;
 mod untagged;
 mod visitor;
 mod why;
 
-pub(super) use page::refuse;
+pub(super) use assets::{ASSETS, Assets};
+pub(super) use page::{POLICY, is_local_path, refuse, sign_in_path};
+pub use router::action_paths;
 pub(super) use router::router;

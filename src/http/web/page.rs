@@ -14,7 +14,7 @@ use crate::http::rejection::Rejection;
 use crate::http::reply::{NO_STORE, Reply, routed, value};
 
 /// What a page may load: only the files of this server. Images, which are drawn on the server, may be inline.
-const POLICY: HeaderValue = HeaderValue::from_static(
+pub(in crate::http) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
@@ -80,13 +80,13 @@ pub(super) fn redirect(path: &str) -> Response {
 }
 
 /// Whether a path that came from the client leads to a page of this server.
-pub(super) fn is_local_path(path: &str) -> bool {
+pub(in crate::http) fn is_local_path(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
     path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_plain)
 }
 
 /// The path of the sign-in page, after which the page at `path` is shown.
-pub(super) fn sign_in_path(path: &str) -> String {
+pub(in crate::http) fn sign_in_path(path: &str) -> String {
     if path == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encode(path)) }
 }
 
@@ -135,9 +135,12 @@ notices! {
     UserSaved, "user-saved", "The user is saved.";
     UserRemoved, "user-removed", "The user is removed.";
     TeamSaved, "team-saved", "The team is saved.";
+    TeamRemoved, "team-removed", "Removed.";
     RoleSaved, "role-saved", "The role is saved.";
+    RoleRemoved, "role-removed", "The role is removed.";
     TokenRevoked, "token-revoked", "The access token is revoked.";
     SessionEnded, "session-ended", "The session has ended.";
+    SessionsEnded, "sessions-ended", "The sessions have ended.";
     PasswordChanged, "password-changed", "The password is changed. All other sessions have ended.";
 }
 

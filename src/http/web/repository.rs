@@ -11,7 +11,7 @@ use super::listing::Listing;
 use super::page::{ActionResult, Done, Notice, PageResult, page};
 use super::reference::{Link, repository_path, tag_path};
 use super::repositories::{Namespace, namespaces};
-use super::router::Action;
+use super::state::Action;
 use super::visitor::{Chrome, Visitor};
 use crate::auth;
 use crate::http::api::{self, Problem, Reader, Sort};

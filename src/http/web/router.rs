@@ -5,58 +5,48 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::handler::Handler;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::get;
 use futures_util::FutureExt;
 use http::header::SET_COOKIE;
 use http::{Method, StatusCode};
 
-use super::live::Live;
+use super::live_streams::LiveStreams;
 use super::page::{PageResult, error_page, not_found, redirect, sign_in_path};
 use super::reference::PageReference;
+use super::shown_once::ShownOnce;
+use super::state::{Action, Web};
 use super::visitor::Visitor;
-use super::{assets, live, manage, manifest, repositories, repository, sign_in, start, untagged};
+use super::{
+    assets, credentials, live, manage, manifest, people, profile, repositories, repository, roles, search,
+    sign_in, start, teams, untagged,
+};
 use crate::http::api::{Api, Problem, record_outcome, reserve_memory};
 use crate::http::layers::audit::AuditedOperation;
 use crate::http::state::AppState;
-use crate::metadata::AuditAction;
-
-/// The state that all pages share.
-pub(super) struct Web {
-    /// The state of the server.
-    pub(super) state: Arc<AppState>,
-    /// The reports and the rights of the API.
-    pub(super) api: Arc<Api>,
-    /// The pages that are updated live.
-    pub(super) live: Arc<Live>,
-}
-
-/// Something that a visitor can do with a form.
-pub(super) struct Action {
-    path: &'static str,
-    operation: AuditAction,
-    handler: MethodRouter<Arc<Web>>,
-}
-
-impl Action {
-    /// An action at `path` below `/actions`, which the audit log records as `operation`.
-    pub(super) fn new<H, T>(path: &'static str, operation: AuditAction, handler: H) -> Self
-    where
-        H: Handler<T, Arc<Web>>,
-        T: 'static,
-    {
-        Self { path, operation, handler: post(handler) }
-    }
-}
 
 /// All actions.
 fn actions() -> Vec<Action> {
-    [sign_in::actions(), repository::actions(), manage::actions(), manifest::actions()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        sign_in::actions(),
+        repository::actions(),
+        manage::actions(),
+        manifest::actions(),
+        profile::actions(),
+        credentials::actions(),
+        people::actions(),
+        roles::actions(),
+        teams::actions(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The paths of all actions.
+pub fn action_paths() -> Vec<&'static str> {
+    actions().iter().map(|action| action.path).collect()
 }
 
 /// All pages.
@@ -69,6 +59,14 @@ fn pages() -> Router<Arc<Web>> {
         .route("/untagged/{*name}", get(untagged::show))
         .route("/raw/{*reference}", get(manifest::raw))
         .route("/sign-in", get(sign_in::show))
+        .route("/profile", get(profile::show))
+        .route("/people", get(people::show))
+        .route("/people/users/{name}", get(people::show_user))
+        .route("/people/roles", get(roles::show))
+        .route("/people/teams", get(teams::show))
+        .route("/people/tokens", get(credentials::show_tokens))
+        .route("/people/sessions", get(credentials::show_sessions))
+        .route("/search", get(search::show))
         .route("/assets/{file}", get(assets::get))
 }
 
@@ -83,8 +81,8 @@ async fn show_reference(visitor: Visitor, reference: PageReference) -> PageResul
 /// The router of the pages.
 pub(in crate::http) fn router(state: Arc<AppState>, api: Arc<Api>) -> Router {
     let registry = Arc::clone(&state.registry);
-    let live = Live::new(Arc::clone(&state));
-    let web = Arc::new(Web { state, api, live });
+    let live = LiveStreams::new(Arc::clone(&state));
+    let web = Arc::new(Web { state, api, live, secrets: ShownOnce::default() });
     let mut routes = pages();
     for Action { path, operation, handler } in actions() {
         let registry = Arc::clone(&registry);

@@ -1,20 +1,16 @@
 //! Signs users in with their name and password, and out.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use askama::Template;
-use axum::Extension;
 use axum::response::{IntoResponse, Response};
-use http::header::{SET_COOKIE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderValue, StatusCode};
 
 use super::form::Form;
 use super::page::{Done, Notice, PageResult, is_local_path, page, redirect};
-use super::router::Action;
+use super::state::Action;
 use super::visitor::{Chrome, Visitor};
-use crate::auth::{AuthError, ClaimedIdentity, SessionError};
+use crate::auth::{AuthError, ClaimedIdentity, Principal, SessionError};
 use crate::http::api::Problem;
-use crate::http::listen::Peer;
 use crate::http::query::encode;
 use crate::memory::OutOfMemory;
 use crate::metadata::AuditAction;
@@ -32,7 +28,7 @@ struct SignInPage<'a> {
 
 pub(super) fn actions() -> Vec<Action> {
     vec![
-        Action::new("/actions/sign-in", AuditAction::Login, sign_in),
+        Action::new("/actions/sign-in", AuditAction::SignIn, sign_in),
         Action::new("/actions/sign-out", AuditAction::SignOut, sign_out),
     ]
 }
@@ -60,11 +56,11 @@ pub(super) fn form_page(
 }
 
 /// Signs in with a name and a password. The id of a session is always new, so that nobody can choose it beforehand.
-async fn sign_in(Extension(peer): Extension<Peer>, headers: HeaderMap, form: Form) -> Response {
+async fn sign_in(form: Form) -> Response {
     let name = form.text("name");
     let next = form.next_or("/");
     let claimed = ClaimedIdentity { user: Some(name.to_owned()), token: None };
-    let mut response = match try_sign_in(peer, &headers, &form).await {
+    let mut response = match try_sign_in(&form).await {
         Ok(cookie) => {
             let mut response = redirect(&next);
             response.headers_mut().append(SET_COOKIE, cookie);
@@ -81,14 +77,20 @@ async fn sign_in(Extension(peer): Extension<Peer>, headers: HeaderMap, form: For
 }
 
 /// Checks name and password, and returns the cookie of the new session.
-async fn try_sign_in(peer: Peer, headers: &HeaderMap, form: &Form) -> Result<HeaderValue, Problem> {
+async fn try_sign_in(form: &Form) -> Result<HeaderValue, Problem> {
     let state = &form.visitor.web().state;
     let access_control = &state.access_control;
-    let from = peer.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let principal = access_control.log_in(form.text("name"), form.text("password").as_bytes(), from).await;
+    let client = form.visitor.client();
+    let password = form.text("password").as_bytes();
+    let principal = access_control.log_in(form.text("name"), password, client.address).await;
     let principal = principal.map_err(sign_in_problem)?;
-    let client = headers.get(USER_AGENT).and_then(|client| client.to_str().ok()).unwrap_or_default();
-    let session = access_control.start_session(&principal, from, client).await.map_err(session_problem)?;
+    if principal == Principal::Anonymous {
+        // An open registry accepts any name and password of clients that send them with each request.
+        return Err(sign_in_problem(AuthError::Unauthenticated));
+    }
+    let session = access_control.start_session(&principal, client.address, &client.user_agent).await;
+    let session = session.map_err(session_problem)?;
+    form.audit(None, session.record.id.clone());
     if let Some(old) = form.visitor.session() {
         // The session of the user who was signed in before ends; it may have ended meanwhile.
         let _ = access_control.end_session(&old.id).await;
@@ -96,7 +98,7 @@ async fn try_sign_in(peer: Peer, headers: &HeaderMap, form: &Form) -> Result<Hea
     Ok(form.visitor.session_cookie().set(&session.secret, access_control.session_lifetime()))
 }
 
-fn sign_in_problem(error: AuthError) -> Problem {
+pub(super) fn sign_in_problem(error: AuthError) -> Problem {
     match error {
         AuthError::Unauthenticated | AuthError::Forbidden => {
             Problem::new(StatusCode::UNAUTHORIZED, "The name or the password is wrong.")
@@ -123,6 +125,7 @@ pub(super) fn session_problem(error: SessionError) -> Problem {
 async fn sign_out(form: Form) -> Result<Response, Problem> {
     let access_control = &form.visitor.web().state.access_control;
     if let Some(session) = form.visitor.session() {
+        form.audit(None, session.id.clone());
         access_control.end_session(&session.id).await?;
     }
     let mut response = Done::go_to("/").saying(Notice::SignedOut).into_response();

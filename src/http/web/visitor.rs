@@ -13,13 +13,14 @@ use url::form_urlencoded;
 use super::assets::{ASSETS, Assets};
 use super::format::Moment;
 use super::page::Notice;
-use super::router::Web;
-use crate::auth::{Action, Permission, Principal, Session};
+use super::shown_once::Secret;
+use super::state::Web;
+use crate::auth::{AccessControl, Action, Permission, Principal, Session};
 use crate::clock::Timestamp;
 use crate::errors::Chain;
 use crate::http::api::{Problem, Requester};
 use crate::http::forwarded;
-use crate::http::session_cookie::{Browser, SessionCookie, csrf_token};
+use crate::http::session_cookie::{Browser, Client, SessionCookie, csrf_token};
 use crate::metadata::Scope;
 
 /// How long an anonymous visitor may leave a form open.
@@ -32,6 +33,8 @@ pub(super) struct Chrome {
     pub(super) user: Option<String>,
     /// Whether the visitor administers the registry.
     pub(super) is_admin: bool,
+    /// Whether the visitor manages users, teams or roles, at least of some repositories.
+    pub(super) manages_people: bool,
     /// Whether the visitor may change everything on an open registry without signing in.
     pub(super) is_trusted: bool,
     /// Whether anyone who can reach the registry may change it.
@@ -77,6 +80,7 @@ struct Visit {
     query: Vec<(String, String)>,
     host: Option<Authority>,
     is_https: bool,
+    client: Client,
     session_cookie: SessionCookie,
     set_cookie: Option<HeaderValue>,
 }
@@ -109,6 +113,7 @@ impl Visitor {
         let chrome = Chrome {
             user: principal.name().map(str::to_owned),
             is_admin: is_admin && !is_open || is_admin && principal != Principal::Anonymous,
+            manages_people: requester.administers_anything(),
             is_trusted,
             is_open,
             csrf: csrf.unwrap_or_default(),
@@ -128,6 +133,7 @@ impl Visitor {
             query,
             host,
             is_https,
+            client: Client::of(parts),
             session_cookie,
             set_cookie,
         })))
@@ -156,6 +162,33 @@ impl Visitor {
     /// The browser of the visitor.
     pub(super) fn browser(&self) -> &Browser {
         &self.0.browser
+    }
+
+    /// Where the request comes from.
+    pub(super) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// The name of a visitor who has signed in.
+    pub(super) fn user(&self) -> Result<&str, Problem> {
+        self.requester().access_control_if_signed_in()?;
+        let user = self.chrome().user.as_deref();
+        user.ok_or_else(|| Problem::unknown("the admin socket has no profile"))
+    }
+
+    /// The access control, for what the rights of the visitor are checked separately.
+    pub(super) fn access_control(&self) -> &AccessControl {
+        &self.web().state.access_control
+    }
+
+    /// Keeps a secret until this browser loads `page`, which shows it once.
+    pub(super) fn show_once(&self, page: &str, secret: Secret) {
+        self.web().secrets.keep(&self.chrome().csrf, page, secret, self.now());
+    }
+
+    /// The secret that this browser shows on `page`. It is then forgotten.
+    pub(super) fn shown_once(&self, page: &str) -> Option<Secret> {
+        self.web().secrets.take(&self.chrome().csrf, page, self.now())
     }
 
     /// The session of a visitor who has signed in.
