@@ -47,7 +47,7 @@ pub struct Tag {
     /// The user or robot that made it point at this manifest; `null` if unknown.
     #[schema(required)]
     pub pushed_by: Option<String>,
-    /// Other tags of the same manifest: the first five.
+    /// Other tags of the same manifest: up to five.
     pub aliases: Vec<String>,
 }
 

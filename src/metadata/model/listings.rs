@@ -116,7 +116,7 @@ pub struct TagEntry {
     pub manifest: ManifestEntry,
     /// Who made it point at this manifest, if known.
     pub pushed_by: Option<String>,
-    /// Other tags that point at the same manifest: the first [`MAX_ALIASES`].
+    /// Other tags that point at the same manifest: up to [`MAX_ALIASES`], sorted.
     pub aliases: Vec<Tag>,
 }
 

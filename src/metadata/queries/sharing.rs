@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::metadata::ops::{manifests, repo_id};
-use crate::metadata::queries::listings::{SIZE, first_visible};
+use crate::metadata::queries::listings::first_visible;
 use crate::metadata::sql::{self, Connection, OptionalExtension, digest, params};
 use crate::metadata::{Count, MAX_COUNTED_TAGS, Metadata, Operation, Result, Visible};
 use crate::oci::{Digest, RepoName};
@@ -45,26 +45,6 @@ impl Metadata {
                 counter.own = counter.holders(id, repo, manifest)?.iter().copied().collect();
             }
             blobs.iter().map(|blob| counter.count(blob)).collect()
-        })
-        .await
-    }
-
-    /// Returns the size of the config and layers of each of these manifests, and of their children; `None` for those
-    /// that do not exist.
-    pub async fn content_sizes(&self, repo: &RepoName, wanted: &[Digest]) -> Result<Vec<Option<u64>>> {
-        let repo = repo.clone();
-        let wanted: Vec<_> = wanted.iter().map(digest).collect();
-        self.query_page(Operation::ContentSizes, move |c| {
-            let Some(repo) = repo_id(c, &repo)? else {
-                return Ok(vec![None; wanted.len()]);
-            };
-            let mut query = c.prepare_cached(&format!(
-                "SELECT ({SIZE}) FROM manifests m WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0"
-            ))?;
-            wanted
-                .iter()
-                .map(|digest| query.query_row(params![repo, digest], |row| row.get(0)).optional())
-                .collect()
         })
         .await
     }

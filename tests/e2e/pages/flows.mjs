@@ -142,6 +142,84 @@ export const flows = {
     await api(base, 'admin', secret).send('GET', '/v2/').then(() => { throw new Error('the token still works'); }, () => {});
   },
 
+  async 'preview, save and remove a policy'(visitor, { mode }) {
+    const { page } = visitor;
+    await visitor.go('/policies/edit');
+    await page.locator('textarea[name="policy"]').fill(`name = "old-${mode}"
+repositories = ["team/backend/**"]
+[[rules]]
+name = "newest"
+keep = true
+newest = 3
+[[rules]]
+name = "rest"
+expire = true
+`);
+    await visitor.press('Preview');
+    if (await page.getByText('cannot be saved').count()) {
+      await page.goto('/policies/edit?preset=ci');
+      await visitor.press('Preview');
+    }
+    await page.getByRole('heading', { name: 'What it would do' }).waitFor();
+    await visitor.go('/policies/edit?preset=ci');
+    await visitor.press('Save', '/policies');
+    await visitor.sees('The policy is saved.');
+    await visitor.press(page.getByRole('button', { name: /^Remove/ }), '/policies');
+    await visitor.sees('The policy is removed.');
+  },
+
+  async 'a policy with a mistake is not saved'(visitor) {
+    const { page } = visitor;
+    await visitor.go('/policies/edit');
+    await page.locator('textarea[name="policy"]').fill('name = "wrong"\nrulez = 3\n');
+    visitor.expected.add(400).add(422);
+    await visitor.press('Preview');
+    await visitor.sees('cannot be saved');
+  },
+
+  async 'import a policy of Amazon ECR'(visitor) {
+    const { page } = visitor;
+    await visitor.go('/policies');
+    await page.locator('textarea[name="document"]').fill(JSON.stringify({
+      rules: [{
+        rulePriority: 1,
+        selection: { tagStatus: 'untagged', countType: 'sinceImagePushed', countUnit: 'days', countNumber: 14 },
+        action: { type: 'expire' },
+      }],
+    }));
+    await visitor.press('Translate');
+    await page.locator('textarea[name="policy"]').waitFor();
+  },
+
+  async 'plan what expires'(visitor) {
+    await visitor.go('/policies/plan');
+    await visitor.page.getByRole('heading', { name: 'What would be removed' }).waitFor();
+  },
+
+  async 'run a job now'(visitor) {
+    await visitor.go('/activity/background');
+    await visitor.press(visitor.page.getByRole('button', { name: /^Run/ }));
+    await visitor.sees('The job has been started.');
+  },
+
+  async 'see events, the audit log and the settings'(visitor, { ADMIN }) {
+    await visitor.go('/activity');
+    await visitor.go('/activity/audit');
+    await visitor.sees('sign-in');
+    await visitor.go('/activity/settings');
+    await visitor.seesNothingOf(ADMIN);
+  },
+
+  async 'empty the trash'(visitor, { mode }) {
+    const { page } = visitor;
+    await visitor.go(`/r/scratch/renamed-${mode}`);
+    await tagBox(page, 'v4').check();
+    await visitor.press('Delete selected');
+    await visitor.go('/trash');
+    await visitor.press(page.getByRole('button', { name: /^Empty/ }));
+    await visitor.sees('The trash is empty.');
+  },
+
   async 'sign out'(visitor) {
     await visitor.go('/');
     await visitor.press('Sign out');

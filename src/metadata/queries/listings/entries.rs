@@ -64,6 +64,7 @@ pub(in crate::metadata) fn tag(c: &dyn Connection, repo: i64, name: &str) -> sql
     let mut aliases = c.prepare_cached(ALIASES)?;
     let aliases = aliases.query_map(params![repo, name, MAX_ALIASES], |row| row.get(0))?;
     found.entry.aliases = aliases.collect::<sql::Result<_>>()?;
+    found.entry.aliases.sort();
     Ok(Some(found))
 }
 
@@ -71,10 +72,10 @@ pub(in crate::metadata) fn tag(c: &dyn Connection, repo: i64, name: &str) -> sql
 pub(in crate::metadata) const LAST_CHANGE_BY: &str =
     "SELECT actor FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1";
 
-/// Finds the other tags of the manifest that a tag points at.
+/// Finds some other tags of the manifest that a tag points at. Sorting would read all of them, which may be thousands.
 pub(in crate::metadata) const ALIASES: &str = "
     SELECT a.name FROM tags t CROSS JOIN tags a /* INDEXED BY tags_by_manifest */
-    WHERE t.repo = ?1 AND t.name = ?2 AND a.manifest = t.manifest AND a.name <> ?2 ORDER BY a.name LIMIT ?3";
+    WHERE t.repo = ?1 AND t.name = ?2 AND a.manifest = t.manifest AND a.name <> ?2 LIMIT ?3";
 
 pub(in crate::metadata) fn manifest(
     c: &dyn Connection,
@@ -96,6 +97,18 @@ pub(in crate::metadata) fn live_manifest(
     let mut query =
         manifest_query(c, "m.id, m.pushed_at", "WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0")?;
     query.query_row(params![repo, digest], |row| Ok((row.get(0)?, manifest_row(row)?))).optional()
+}
+
+/// Returns the size of the blobs of each of these live manifests and of their children.
+pub(in crate::metadata) fn content_sizes(
+    c: &dyn Connection,
+    repo: i64,
+    wanted: &[Vec<u8>],
+) -> sql::Result<Vec<Option<u64>>> {
+    let mut query = c.prepare_cached(&format!(
+        "SELECT ({SIZE}) FROM manifests m WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0"
+    ))?;
+    wanted.iter().map(|digest| query.query_row(params![repo, digest], |row| row.get(0)).optional()).collect()
 }
 
 /// Prepares a query for manifests: two columns `before`, then those that [`manifest_row`] reads.

@@ -17,7 +17,6 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, RepoName, Tag};
 
-pub(in crate::metadata) use entries::SIZE;
 pub(in crate::metadata) use repositories::{RecentRepository, first_visible, recently_pushed};
 
 #[cfg(test)]
@@ -97,6 +96,18 @@ impl Metadata {
         self.query_page(Operation::UntaggedManifests, move |c| match repo_id(c, &repo)? {
             Some(repo) => untagged::untagged_page(c, repo, &rules, after.as_deref(), limit).map(Some),
             None => Ok(None),
+        })
+        .await
+    }
+
+    /// Returns the size of the config and layers of each of these manifests, and of their children; `None` for those
+    /// that do not exist.
+    pub async fn content_sizes(&self, repo: &RepoName, wanted: &[Digest]) -> Result<Vec<Option<u64>>> {
+        let repo = repo.clone();
+        let wanted: Vec<_> = wanted.iter().map(digest).collect();
+        self.query_page(Operation::ContentSizes, move |c| match repo_id(c, &repo)? {
+            Some(repo) => entries::content_sizes(c, repo, &wanted),
+            None => Ok(vec![None; wanted.len()]),
         })
         .await
     }
