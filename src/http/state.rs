@@ -36,6 +36,8 @@ pub struct HttpSettings {
     pub ui: bool,
     /// The most pages that are updated live at the same time.
     pub live_pages: usize,
+    /// All settings in force as text, without secrets, for administrators.
+    pub settings_text: String,
 }
 
 impl Default for HttpSettings {
@@ -52,6 +54,7 @@ impl Default for HttpSettings {
             trusted_proxies: TrustedProxies::default(),
             ui: true,
             live_pages: 256,
+            settings_text: String::new(),
         }
     }
 }

@@ -67,6 +67,10 @@ pub enum Operation {
     TagEntry,
     /// [`crate::metadata::Metadata::manifest_entry`]
     ManifestEntry,
+    /// [`crate::metadata::Metadata::content_size`]
+    ContentSize,
+    /// [`crate::metadata::Metadata::recent_changes`]
+    RecentChanges,
     /// [`crate::metadata::Metadata::untagged_manifests`]
     UntaggedManifests,
     /// [`crate::metadata::Metadata::namespaces`]

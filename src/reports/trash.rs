@@ -1,6 +1,7 @@
 //! The trash listing: removed manifests and removed tags in one list, newest first.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::Reports;
 use crate::clock::Timestamp;
@@ -104,9 +105,14 @@ impl Reports {
         Ok(TrashListingPage { items: items.into_iter().map(item).collect(), next })
     }
 
+    /// Returns how long removed manifests can be restored.
+    pub fn trash_retention(&self) -> Duration {
+        self.collector.trash_retention()
+    }
+
     fn kept_until(&self, entry: &TrashEntry) -> Timestamp {
         match entry {
-            TrashEntry::Manifest(manifest) => manifest.removed_at.plus(self.collector.trash_retention()),
+            TrashEntry::Manifest(manifest) => manifest.removed_at.plus(self.trash_retention()),
             TrashEntry::Tag(tag) => {
                 tag.removed_at.plus(self.registry.settings().removed_tag_history_retention)
             }

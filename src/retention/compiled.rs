@@ -119,6 +119,11 @@ impl CompiledPolicies {
             || self.is_immutable(repo, tag)
     }
 
+    /// Whether a policy applies to this repository.
+    pub fn applies_to(&self, repo: &RepoName) -> bool {
+        self.policies.iter().any(|policy| policy.repositories.matches(repo.as_str()))
+    }
+
     /// Whether some rule could expire something in this repository. If not, it need not be read.
     pub fn may_expire(&self, repo: &RepoName, pressure: bool) -> bool {
         self.rules_for(repo, pressure).any(|rule| rule.action == Action::Expire)

@@ -17,6 +17,7 @@ mod check;
 mod compile;
 mod compiled;
 mod decide;
+mod describe;
 mod error;
 mod evaluate;
 mod explain;

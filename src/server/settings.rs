@@ -116,5 +116,7 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         trusted_proxies: TrustedProxies::new(networks).with_header(config.server.forwarded_header),
         ui: config.ui.enabled,
         live_pages: config.server.max_connections.get() / LIVE_SHARE,
+        // Secrets are serialised as `(set)`.
+        settings_text: toml::to_string(config).unwrap_or_default(),
     }
 }

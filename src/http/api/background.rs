@@ -262,9 +262,6 @@ async fn run(
     registry_admin: RegistryAdmin,
     InPath(JobPath { job }): InPath<JobPath>,
 ) -> Result<StatusCode, Problem> {
-    if registry_admin.background().run_now(job.into()) {
-        return Ok(StatusCode::ACCEPTED);
-    }
-    let detail = "the job does not run here: the server is not running, or the store is read-only";
-    Err(Problem::new(StatusCode::CONFLICT, detail))
+    registry_admin.run_job(job.into())?;
+    Ok(StatusCode::ACCEPTED)
 }

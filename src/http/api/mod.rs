@@ -58,12 +58,16 @@ pub(super) use extract::{AuditSlot, AuditTarget, read_bytes};
 pub(super) use grants::{administered_grants, remove_grant, set_grant};
 pub(super) use organisations::{OrganisationChange, change_organisation, managed_organisations};
 pub(super) use page::page;
+pub(super) use policies::{check_policy_name, mistake};
 pub(super) use problem::refuse;
+pub(super) use removed::Cursor as TrashCursor;
 pub(super) use request_audit::record_outcome;
 pub(super) use response_memory::reserve_memory;
+pub(super) use retention::{apply_plan, plan_page};
 pub(super) use rights::{Reader, RegistryAdmin, RegistryReader, Requester, check_still_valid};
 pub use router::router;
 pub use state::{Api, Changes};
+pub(super) use trash::restore_removed;
 
 pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
@@ -82,7 +86,7 @@ pub use organisations::{Organisation, TeamEntry};
 pub use page::{ListParameters, MAX_PAGE_ITEMS, Order, Page, PageParameters, Sort};
 pub use policies::{
     Checked, ImportParameters, ImportSource, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList,
-    PresetEntry, import_policies,
+    PolicyPreview, PresetEntry, PreviewParameters, import_policies,
 };
 pub use problem::Problem;
 pub use removed::{Removed, RemovedKind, RemovedTag};

@@ -10,15 +10,19 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, WithBody};
-use super::page::{PageParameters, newest_first_page};
+use super::page::{PageParameters, newest_first_page, page_size};
 use super::problem::{ChangeErrors, Errors};
+use super::retention::{parse_repository, plan_page};
 use super::rights::{AnyAccess, RegistryAdmin, RegistryReader};
-use super::{Api, Page, Problem, Time};
+use super::{Api, Page, Plan, Problem, Time};
 use crate::errors::Chain;
-use crate::jobs::retention::{InForce, PolicyChangeError, Source};
+use crate::jobs::retention::{InForce, PolicyChangeError, Preview, Source};
 use crate::metadata::PolicyChange;
 use crate::retention::import::{import_ecr, import_zot};
 use crate::retention::{PRESETS, Policies, Policy};
+
+/// The maximum length of a policy's name.
+const MAX_NAME_BYTES: usize = 128;
 
 /// The policies in force.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -56,6 +60,37 @@ pub struct Checked {
     pub mistake: Option<String>,
     /// Settings that are allowed but probably not intended.
     pub warnings: Vec<String>,
+}
+
+/// What setting a policy would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyPreview {
+    /// Why the policy is rejected, naming the policy and rule.
+    #[schema(required)]
+    pub mistake: Option<String>,
+    /// Settings that are allowed but probably not intended.
+    pub warnings: Vec<String>,
+    /// What all policies would then do now to the repositories that this policy, or the one that it replaces, applies
+    /// to: the first page of a plan. `null` if no plan was made.
+    #[schema(required)]
+    pub plan: Option<Plan>,
+    /// Why no plan was made.
+    #[schema(required)]
+    pub problem: Option<String>,
+}
+
+/// Selects a preview of a policy.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PreviewParameters {
+    /// Only this repository.
+    pub repository: Option<String>,
+    /// Only items that would expire.
+    pub expiring: Option<bool>,
+    /// The maximum number of items; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
 }
 
 /// A change of a policy.
@@ -164,6 +199,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(put, delete))
         .routes(routes!(history))
         .routes(routes!(check))
+        .routes(routes!(preview))
         .routes(routes!(presets))
         .routes(routes!(import))
 }
@@ -191,9 +227,7 @@ async fn put(
     >,
 ) -> Result<Json<Checked>, Problem> {
     let InPath(PolicyPath { name }) = parameters;
-    if name.len() > 128 {
-        return Err(Problem::bad("name: must have at most 128 bytes"));
-    }
+    check_policy_name(&name)?;
     if policy.name.is_empty() {
         policy.name.clone_from(&name);
     }
@@ -205,6 +239,14 @@ async fn put(
     }
     let warnings = admin.retention().set(&policy, Some(admin.by())).await?;
     Ok(Json(Checked { mistake: None, warnings }))
+}
+
+/// Checks the length of a policy's name.
+pub(in crate::http) fn check_policy_name(name: &str) -> Result<(), Problem> {
+    if name.len() > MAX_NAME_BYTES {
+        return Err(Problem::bad(format_args!("name: must have at most {MAX_NAME_BYTES} bytes")));
+    }
+    Ok(())
 }
 
 /// Removes a policy that was set through the API.
@@ -250,9 +292,46 @@ async fn check(
 ) -> Result<Json<Checked>, Problem> {
     match admin.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
-        Err(PolicyChangeError::Service(fault)) => Err(fault.into()),
-        Err(mistake) => Ok(Json(Checked { mistake: Some(mistake.to_string()), warnings: Vec::new() })),
+        Err(error) => Ok(Json(Checked { mistake: Some(mistake(error)?), warnings: Vec::new() })),
     }
+}
+
+/// The text of a mistake in a policy. Other errors are problems of the request.
+pub(in crate::http) fn mistake(error: PolicyChangeError) -> Result<String, Problem> {
+    match error {
+        PolicyChangeError::Service(fault) => Err(fault.into()),
+        mistake => Ok(mistake.to_string()),
+    }
+}
+
+/// Says what setting a policy would do, without setting it. Further pages of the plan come from `getPlan`.
+#[utoipa::path(
+    post, path = "/retention/preview", operation_id = "previewPolicy", tag = "retention",
+    params(PreviewParameters), request_body = Object,
+    responses((status = OK, description = "The preview.", body = PolicyPreview), Errors, ChangeErrors)
+)]
+async fn preview(
+    WithBody { right: admin, parameters, body: policy, .. }: WithBody<
+        RegistryAdmin,
+        Policy,
+        InQuery<PreviewParameters>,
+    >,
+) -> Result<Json<PolicyPreview>, Problem> {
+    let InQuery(PreviewParameters { repository, expiring, limit }) = parameters;
+    let limit = page_size(limit)?;
+    let repo = parse_repository(repository.as_deref())?;
+    let policies = std::slice::from_ref(&policy);
+    let preview = match admin.retention().preview(policies, repo.as_ref()).await {
+        Ok(Preview { warnings, plan }) => {
+            let problem = plan.as_ref().err().map(ToString::to_string);
+            let plan = plan.ok().map(|plan| plan_page(&plan, 0, limit, expiring.unwrap_or(false)));
+            PolicyPreview { mistake: None, warnings, plan, problem }
+        }
+        Err(error) => {
+            PolicyPreview { mistake: Some(mistake(error)?), warnings: Vec::new(), plan: None, problem: None }
+        }
+    };
+    Ok(Json(preview))
 }
 
 /// Lists the policy presets that ship with Orlop.

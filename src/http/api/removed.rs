@@ -95,7 +95,7 @@ impl From<TrashItem> for Removed {
 }
 
 /// A position in the trash, as the cursor of a page.
-pub(super) struct Cursor(pub(super) TrashListingPosition);
+pub(in crate::http) struct Cursor(pub(in crate::http) TrashListingPosition);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -140,7 +140,7 @@ pub(super) fn action(method: &Method, path: &str) -> Option<AuditAction> {
         ("DELETE", "/retention/policies/{name}") => PolicyRemove,
         ("POST", "/retention/apply") => RetentionApply,
         // These only compute a result and change nothing.
-        ("POST", "/retention/check" | "/retention/import") => Read,
+        ("POST", "/retention/check" | "/retention/preview" | "/retention/import") => Read,
         ("PUT", "/accounts/{account}") => AccountAdd,
         ("PATCH", "/accounts/{account}") => AccountUpdate,
         ("DELETE", "/accounts/{account}") => AccountRemove,

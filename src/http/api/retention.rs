@@ -223,12 +223,13 @@ async fn plan(
     Ok(Json(plan_page(&plan, from, limit, parameters.expiring.unwrap_or(false))))
 }
 
-fn parse_repository(name: Option<&str>) -> Result<Option<RepoName>, Problem> {
+pub(super) fn parse_repository(name: Option<&str>) -> Result<Option<RepoName>, Problem> {
     let parse = |name: &str| name.parse().map_err(|error| Problem::bad(format_args!("repository: {error}")));
     name.map(parse).transpose()
 }
 
-fn plan_page(plan: &PlanReport, from: usize, limit: usize, expiring: bool) -> Plan {
+/// A page of a plan from row number `from` on.
+pub(in crate::http) fn plan_page(plan: &PlanReport, from: usize, limit: usize, expiring: bool) -> Plan {
     let Totals { tags, tags_kept, manifests } = plan.totals;
     let mut items = Vec::new();
     let mut next = None;
@@ -272,6 +273,14 @@ fn plan_item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
 async fn apply(
     WithBody { right: admin, body: request, .. }: WithBody<RegistryAdmin, ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
+    apply_plan(&admin, request).await.map(Json)
+}
+
+/// Applies a stored plan, or makes one and applies it.
+pub(in crate::http) async fn apply_plan(
+    admin: &RegistryAdmin,
+    request: ApplyRequest,
+) -> Result<Applied, Problem> {
     let repo = parse_repository(request.repository.as_deref())?;
     if repo.is_some() && request.plan.is_some() {
         return Err(Problem::bad(
@@ -292,7 +301,7 @@ async fn apply(
     let (plan, done) = work.await.map_err(ServiceError::from)??;
     let AppliedReport { tags, manifests, skipped, skips, stopped, .. } = done;
     let skips = skips.into_iter().map(Skipped::from).collect();
-    Ok(Json(Applied { plan, tags, manifests, skipped, skips, stopped }))
+    Ok(Applied { plan, tags, manifests, skipped, skips, stopped })
 }
 
 /// Lists past runs of the policies, newest first. Runs that found nothing to do are left out.

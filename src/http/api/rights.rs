@@ -12,6 +12,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use bytes::Bytes;
@@ -25,11 +26,12 @@ use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::retention::RetentionError;
-use crate::jobs::{Background, Retention};
+use crate::jobs::{Background, BackgroundJob, Retention};
 use crate::memory::OutOfMemory;
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page, RecentPush, RepositoryEntry,
-    RepositoryStep, Role, Scope, SearchResults, UntaggedPage, Visible,
+    ChangeQuery, EventKind, EventPage, HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page,
+    RecentChanges, RecentPush, RepositoryEntry, RepositoryStep, Role, Scope, SearchResults, UntaggedPage,
+    Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Access, Emptied, ManifestError, Registry, Repository, ServiceError};
@@ -225,6 +227,31 @@ impl Requester {
         Ok(self.api.view.reports.recent_pushes(&self.visible()?, limit).await?)
     }
 
+    /// A page of the changes in the repositories that it may pull.
+    pub(in crate::http) async fn recent_changes(
+        &self,
+        query: &ChangeQuery,
+        limit: usize,
+    ) -> Result<RecentChanges, Problem> {
+        Ok(self.metadata().recent_changes(query, &self.visible()?, limit).await?)
+    }
+
+    /// A page of the events that it may read. A kind can only be selected by a client that may read everything.
+    pub(in crate::http) async fn events(
+        &self,
+        kind: Option<EventKind>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<EventPage, Problem> {
+        let visible = self.visible()?;
+        if kind.is_some() && self.sees_all() {
+            let found = self.metadata().events(kind, before, limit).await?;
+            let next = found.items.last().map(|event| event.id).filter(|_| found.more);
+            return Ok(EventPage { items: found.items, next });
+        }
+        Ok(self.api.view.reports.events(&visible, self.sees_all(), before, limit).await?)
+    }
+
     /// A page of the repositories that it may pull. Others are left out without a trace.
     pub(in crate::http) async fn repositories(
         &self,
@@ -376,6 +403,11 @@ impl Reader {
         self.reports().trash(Some(&self.name), after, limit).await
     }
 
+    /// How long removed manifests can be restored.
+    pub(in crate::http) fn trash_retention(&self) -> Duration {
+        self.reports().trash_retention()
+    }
+
     pub(in crate::http) async fn why(&self, reference: &Reference) -> Result<Option<Why>, RetentionError> {
         self.reports().why_manifest(&self.name, reference).await
     }
@@ -497,8 +529,17 @@ impl RegistryAdmin {
     }
 
     /// The jobs that run in the background.
-    pub(in crate::http) fn background(&self) -> &Background {
+    fn background(&self) -> &Background {
         &self.api.view.background
+    }
+
+    /// Runs a job now.
+    pub(in crate::http) fn run_job(&self, job: BackgroundJob) -> Result<(), Problem> {
+        if self.background().run_now(job) {
+            return Ok(());
+        }
+        let detail = "the job does not run here: the server is not running, or the store is read-only";
+        Err(Problem::new(StatusCode::CONFLICT, detail))
     }
 
     /// The retention job.

@@ -126,6 +126,14 @@ async fn list(
 async fn restore(
     WithBody { right: Author(requester), body: request, .. }: WithBody<Author, RestoreRequest>,
 ) -> Result<Json<Restored>, Problem> {
+    restore_removed(&requester, request).await.map(Json)
+}
+
+/// Restores what a request names, if its sender may.
+pub(in crate::http) async fn restore_removed(
+    requester: &Requester,
+    request: RestoreRequest,
+) -> Result<Restored, Problem> {
     let name: RepoName = parse_field("repository", &request.repository)?;
     let repository = requester.repository_to_change(name, Action::Administer)?;
     let text = |digests: Vec<Digest>| digests.iter().map(ToString::to_string).collect();
@@ -134,22 +142,22 @@ async fn restore(
         (Some(digest), None) => {
             let digest: Digest = parse_field("digest", &digest)?;
             let restored = repository.restore_manifest(&digest).await?;
-            Ok(Json(Restored {
+            Ok(Restored {
                 digest: digest.to_string(),
                 manifests: text(restored.manifests),
                 tags: names(restored.tags),
                 taken: names(restored.tags_in_use),
-            }))
+            })
         }
         (None, Some(tag)) => {
             let tag: Tag = parse_field("tag", &tag)?;
             let restored = repository.restore_tag(&tag).await?;
-            Ok(Json(Restored {
+            Ok(Restored {
                 digest: restored.to.to_string(),
                 manifests: text(restored.restored),
                 tags: names(vec![tag]),
                 taken: Vec::new(),
-            }))
+            })
         }
         _ => Err(Problem::bad("give either digest or tag, not both")),
     }

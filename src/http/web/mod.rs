@@ -23,7 +23,9 @@
 //! Templates are in `templates/web`. They escape all text: annotations, labels, commands and names come from whoever
 //! pushed them.
 
+mod activity;
 mod assets;
+mod background;
 mod browser_name;
 mod chart;
 mod credentials;
@@ -37,6 +39,8 @@ mod manage;
 mod manifest;
 mod page;
 mod people;
+mod policies;
+mod policy_editor;
 mod profile;
 mod reference;
 mod repositories;
@@ -49,6 +53,7 @@ mod sign_in;
 mod start;
 mod state;
 mod teams;
+mod trash;
 mod treemap;
 mod untagged;
 mod visitor;

@@ -19,8 +19,8 @@ use super::shown_once::ShownOnce;
 use super::state::{Action, Web};
 use super::visitor::Visitor;
 use super::{
-    assets, credentials, live, manage, manifest, people, profile, repositories, repository, roles, search,
-    sign_in, start, teams, untagged,
+    activity, assets, background, credentials, live, manage, manifest, people, policies, policy_editor,
+    profile, repositories, repository, roles, search, sign_in, start, teams, trash, untagged,
 };
 use crate::http::api::{Api, Problem, record_outcome, reserve_memory};
 use crate::http::layers::audit::AuditedOperation;
@@ -33,6 +33,9 @@ fn actions() -> Vec<Action> {
         repository::actions(),
         manage::actions(),
         manifest::actions(),
+        policies::actions(),
+        trash::actions(),
+        background::actions(),
         profile::actions(),
         credentials::actions(),
         people::actions(),
@@ -58,6 +61,16 @@ fn pages() -> Router<Arc<Web>> {
         .route("/manage/{*name}", get(manage::show))
         .route("/untagged/{*name}", get(untagged::show))
         .route("/raw/{*reference}", get(manifest::raw))
+        .route("/policies", get(policies::show))
+        .route("/policies/edit", get(policy_editor::show))
+        .route("/policies/plan", get(policies::show_plan))
+        .route("/policies/runs", get(policies::show_runs))
+        .route("/trash", get(trash::show))
+        .route("/activity", get(activity::show))
+        .route("/activity/events", get(activity::show_events))
+        .route("/activity/audit", get(activity::show_audit))
+        .route("/activity/background", get(background::show))
+        .route("/activity/settings", get(activity::show_settings))
         .route("/sign-in", get(sign_in::show))
         .route("/profile", get(profile::show))
         .route("/people", get(people::show))
@@ -143,7 +156,8 @@ mod tests {
         for action in actions() {
             assert!(action.path.starts_with("/actions/"), "{}", action.path);
             assert!(
-                action.operation.is_change() || action.operation == AuditAction::Login,
+                action.operation.is_change()
+                    || matches!(action.operation, AuditAction::Login | AuditAction::Read),
                 "{}",
                 action.path
             );

@@ -36,6 +36,7 @@ use stored_plans::StoredPlans;
 pub use apply::{AppliedReport, Skip};
 pub use errors::{PolicyChangeError, RetentionError};
 pub use plan::{PlanReport, RepoRows, Row, Totals};
+pub use policy_preview::Preview;
 pub use policy_set::{InForce, PolicySet, Source};
 
 /// The number of repository names fetched at once.
@@ -125,11 +126,24 @@ impl Retention {
         repo: Option<&RepoName>,
         pressure: bool,
     ) -> Result<Arc<PlanReport>, RetentionError> {
+        let in_force = self.usable_policies()?;
+        self.plan_by(&in_force, repo, pressure, |_| true).await
+    }
+
+    /// Plans what these policies would do to the repositories that `concerns` accepts, and stores the plan.
+    async fn plan_by(
+        &self,
+        policies: &InForce,
+        repo: Option<&RepoName>,
+        pressure: bool,
+        concerns: impl Fn(&RepoName) -> bool + Send + Sync,
+    ) -> Result<Arc<PlanReport>, RetentionError> {
         if let Some(repo) = repo {
             self.require_repository(repo).await?;
         }
         let _one = self.planning.lock().await;
-        let mut plan = self.make_plan(repo, Collected::new(self.plan_limit(), false), pressure).await?;
+        let collected = Collected::new(self.plan_limit(), false);
+        let (mut plan, _) = self.collect(policies, repo, collected, pressure, concerns).await?;
         let removed = plan.removed_manifests();
         let free = self.registry.metadata().would_free(removed).await?;
         plan.would_free = Some(free);
@@ -144,6 +158,11 @@ impl Retention {
     /// [`RetentionError::NoPlan`] if it is not stored any more.
     pub fn stored_plan(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
         self.lock_stored_plans().get(id).ok_or(RetentionError::NoPlan(id))
+    }
+
+    /// Whether a plan was made by the policies that are in force now, so that it may be applied.
+    pub fn is_current(&self, plan: &PlanReport) -> bool {
+        !plan.pressure && plan.is_by(&self.policies.in_force())
     }
 
     fn lock_stored_plans(&self) -> MutexGuard<'_, StoredPlans> {
@@ -222,7 +241,8 @@ impl Retention {
     {
         self.trust_clock().await?;
         let collected = Collected::new(self.plan_limit(), true);
-        let (plan, steps_left_out) = self.collect(None, collected, true).await?;
+        let in_force = self.usable_policies()?;
+        let (plan, steps_left_out) = self.collect(&in_force, None, collected, true, |_| true).await?;
         self.pin(&plan.repositories).await?;
         let lease = self.registry.settings().shortest_lease();
         let steps = apply::Steps { lease, ..self.steps(&plan, None) };
@@ -242,24 +262,15 @@ impl Retention {
         Ok(report)
     }
 
-    async fn make_plan(
-        &self,
-        repo: Option<&RepoName>,
-        collected: Collected,
-        pressure: bool,
-    ) -> Result<PlanReport, RetentionError> {
-        let (plan, _) = self.collect(repo, collected, pressure).await?;
-        Ok(plan)
-    }
-
     /// Makes a plan. Also returns whether steps were left out of it.
     async fn collect(
         &self,
+        policies: &InForce,
         repo: Option<&RepoName>,
         mut collected: Collected,
         pressure: bool,
+        concerns: impl Fn(&RepoName) -> bool + Send + Sync,
     ) -> Result<(PlanReport, bool), RetentionError> {
-        let in_force = self.usable_policies()?;
         // Pulls that are not recorded yet must count.
         self.registry.flush_pulls().await?;
         let now = self.now();
@@ -268,14 +279,14 @@ impl Retention {
         while let Some(names) =
             if repo.is_some() { named.take() } else { self.repositories(&mut after).await? }
         {
-            for repo in &names {
-                if let Some(rows) = self.evaluate(&in_force.compiled, repo, now, pressure).await? {
+            for repo in names.iter().filter(|repo| concerns(repo)) {
+                if let Some(rows) = self.evaluate(&policies.compiled, repo, now, pressure).await? {
                     collected.add(rows).map_err(|TooLarge| RetentionError::TooLarge)?;
                 }
             }
         }
         let Collected { repositories, kept_left_out, steps_left_out, .. } = collected;
-        let mut plan = PlanReport::new(&in_force, now, pressure, repositories);
+        let mut plan = PlanReport::new(policies, now, pressure, repositories);
         plan.kept_left_out = kept_left_out;
         Ok((plan, steps_left_out))
     }

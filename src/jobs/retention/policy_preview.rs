@@ -1,7 +1,10 @@
-//! Checks a policy before it is set: warns about oddities in it, and about repositories it would leave without tags.
+//! Checks policies before they are set: warns about oddities in them, and about repositories they would leave without
+//! tags, and plans what they would do.
 
-use super::errors::PolicyChangeError;
-use super::plan::RepoRows;
+use std::sync::Arc;
+
+use super::errors::{PolicyChangeError, RetentionError};
+use super::plan::{PlanReport, RepoRows};
 use super::policy_set::Proposed;
 use super::{MAX_EVALUATED_TAGS, Retention};
 use crate::memory::{Holder, Purpose, Reservation};
@@ -15,23 +18,75 @@ const MAX_REPOSITORIES: usize = 100;
 /// The maximum number of repositories named in a warning.
 const MAX_NAMED: usize = 10;
 
+/// What setting some policies would do.
+#[derive(Debug)]
+pub struct Preview {
+    /// Warnings about the policies.
+    pub warnings: Vec<String>,
+    /// What all policies would then do now to the repositories that these policies, or those of the same names that
+    /// they replace, apply to. The plan is stored; it can be applied once the policies are set.
+    pub plan: Result<Arc<PlanReport>, RetentionError>,
+}
+
 impl Retention {
     /// Returns warnings about a policy, for example that it would leave repositories without a tag. Changes nothing.
     ///
     /// # Errors
     /// Fails if the policy has a mistake or belongs to the configuration file, or if a store fails.
     pub async fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
-        let proposed = {
-            let _memory = self.reserve_compile_memory().await?;
-            self.policies.propose(policy).await?
+        let policies = std::slice::from_ref(policy);
+        let proposed = self.propose(policies).await?;
+        self.warnings(policies, &proposed).await
+    }
+
+    /// Returns what setting these policies would do, with warnings about them. If `repo` is given, the plan is about
+    /// that repository. Changes nothing.
+    ///
+    /// # Errors
+    /// Fails if a policy has a mistake or belongs to the configuration file, or if a store fails.
+    pub async fn preview(
+        &self,
+        policies: &[Policy],
+        repo: Option<&RepoName>,
+    ) -> Result<Preview, PolicyChangeError> {
+        let proposed = self.propose(policies).await?;
+        let warnings = self.warnings(policies, &proposed).await?;
+        let plan = match self.plan_proposed(&proposed, repo).await {
+            Err(RetentionError::Service(error)) => return Err(error.into()),
+            plan => plan,
         };
-        let name = policy.name_or_preset().to_owned();
-        let emptied = self.emptied_repositories(&name, &proposed).await?;
+        Ok(Preview { warnings, plan })
+    }
+
+    async fn propose(&self, policies: &[Policy]) -> Result<Proposed, PolicyChangeError> {
+        let _memory = self.reserve_compile_memory().await?;
+        self.policies.propose(policies).await
+    }
+
+    async fn warnings(
+        &self,
+        policies: &[Policy],
+        proposed: &Proposed,
+    ) -> Result<Vec<String>, PolicyChangeError> {
+        let names: Vec<&str> = policies.iter().map(Policy::name_or_preset).collect();
+        let emptied = self.emptied_repositories(&names, proposed).await?;
         let emptied = (!emptied.is_empty()).then(|| Warning {
-            place: Place::Policy(name),
+            place: Place::Policy(names.join("`, `")),
             kind: WarningKind::Empties(format_names(&emptied)),
         });
         Ok(proposed.warnings.iter().chain(&emptied).map(Warning::to_string).collect())
+    }
+
+    /// Plans what the policies would do if they were set.
+    async fn plan_proposed(
+        &self,
+        proposed: &Proposed,
+        repo: Option<&RepoName>,
+    ) -> Result<Arc<PlanReport>, RetentionError> {
+        self.usable_policies()?;
+        let concerns =
+            |repo: &RepoName| proposed.alone.applies_to(repo) || proposed.replaced.applies_to(repo);
+        self.plan_by(&proposed.combined, repo, false, concerns).await
     }
 
     /// Sets a policy for `by`, in force from now on. Returns warnings about it.
@@ -66,11 +121,11 @@ impl Retention {
             .await?)
     }
 
-    /// Returns the repositories in which every tag would be removed now because of this policy. The list is empty if
-    /// the policy applies to too many or too large repositories to find out while a client waits.
+    /// Returns the repositories in which every tag would be removed now because of these policies. The list is empty if
+    /// they apply to too many or too large repositories to find out while a client waits.
     async fn emptied_repositories(
         &self,
-        name: &str,
+        names: &[&str],
         proposed: &Proposed,
     ) -> Result<Vec<RepoName>, ServiceError> {
         let _one = self.planning.lock().await;
@@ -81,15 +136,15 @@ impl Retention {
         let now = self.now();
         let mut emptied = Vec::new();
         for repo in affected {
-            let evaluated = self.evaluate(&proposed.combined, &repo, now, false).await?;
-            if evaluated.is_some_and(|rows| is_emptied(&rows, name)) {
+            let evaluated = self.evaluate(&proposed.combined.compiled, &repo, now, false).await?;
+            if evaluated.is_some_and(|rows| is_emptied(&rows, names)) {
                 emptied.push(repo);
             }
         }
         Ok(emptied)
     }
 
-    /// Returns the repositories the policy applies to; `None` if they are too many or too large.
+    /// Returns the repositories the policies apply to; `None` if they are too many or too large.
     async fn affected_repositories(
         &self,
         proposed: &Proposed,
@@ -112,10 +167,11 @@ impl Retention {
     }
 }
 
-/// Whether all tags are removed, at least one of them by this policy.
-fn is_emptied(evaluated: &RepoRows, policy: &str) -> bool {
+/// Whether all tags are removed, at least one of them by one of these policies.
+fn is_emptied(evaluated: &RepoRows, policies: &[&str]) -> bool {
     let tags = || evaluated.rows.iter().filter(|row| row.tag.is_some()).map(|row| row.decision.expiry());
-    let by_it = |expiry: Option<&Expiry>| expiry.is_some_and(|expiry| expiry.rule.policy == policy);
+    let by_it =
+        |expiry: Option<&Expiry>| expiry.is_some_and(|expiry| policies.contains(&&*expiry.rule.policy));
     tags().all(|expiry| expiry.is_some()) && tags().any(by_it)
 }
 

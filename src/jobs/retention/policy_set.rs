@@ -63,13 +63,15 @@ impl InForce {
     }
 }
 
-/// What would be in force if a policy were set.
+/// What would be in force if some policies were set.
 pub(super) struct Proposed {
-    /// The policy alone, compiled.
+    /// These policies alone, compiled.
     pub(super) alone: CompiledPolicies,
-    /// All policies, including this one.
-    pub(super) combined: Arc<CompiledPolicies>,
-    /// Warnings about the policy.
+    /// The recorded policies that they replace, compiled.
+    pub(super) replaced: CompiledPolicies,
+    /// All policies, including these.
+    pub(super) combined: InForce,
+    /// Warnings about these policies.
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -92,6 +94,11 @@ impl PolicySet {
         let policies = Self { file: Arc::new(file), ..Self::default() };
         policies.set(merge(&policies.file, &[])?);
         Ok(policies)
+    }
+
+    /// Returns the policies and the protected tags of the configuration file.
+    pub fn file(&self) -> &Policies {
+        &self.file
     }
 
     /// Returns the policies in force.
@@ -137,27 +144,32 @@ impl PolicySet {
         Ok(work.await?)
     }
 
-    /// Computes the policies as they would be with this one, which replaces a recorded policy of the same name.
+    /// Computes the policies as they would be with these, which replace recorded policies of the same names.
     ///
     /// # Errors
-    /// Fails if the policy has a mistake or belongs to the configuration file.
-    pub(super) async fn propose(&self, policy: &Policy) -> Result<Proposed, PolicyChangeError> {
-        self.reject_file_policy(policy.name_or_preset())?;
+    /// Fails if a policy has a mistake or belongs to the configuration file.
+    pub(super) async fn propose(&self, policies: &[Policy]) -> Result<Proposed, PolicyChangeError> {
+        for policy in policies {
+            self.reject_file_policy(policy.name_or_preset())?;
+        }
         let file = Arc::clone(&self.file);
-        let policy = policy.clone();
+        let proposed = policies.to_vec();
         let mut records = self.records();
         let propose = move || {
-            let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
-            let (alone, warnings) = alone.compile()?;
-            let place =
-                records.iter().position(|(other, _)| other.name_or_preset() == policy.name_or_preset());
-            let record = (policy, Source::Record { set_at: Timestamp(0), by: None });
-            match place {
-                Some(place) => records[place] = record,
-                None => records.push(record),
+            let of = |policies: Vec<Policy>| Policies { policies, ..Policies::default() }.compile();
+            let (alone, warnings) = of(proposed.clone())?;
+            let mut replaced = Vec::new();
+            for policy in proposed {
+                let name = policy.name_or_preset();
+                let place = records.iter().position(|(other, _)| other.name_or_preset() == name);
+                let record = (policy, Source::Record { set_at: Timestamp(0), by: None });
+                match place {
+                    Some(place) => replaced.push(std::mem::replace(&mut records[place], record).0),
+                    None => records.push(record),
+                }
             }
-            let combined = merge(&file, &records)?.compiled;
-            Ok(Proposed { alone, combined, warnings })
+            let (replaced, _) = of(replaced)?;
+            Ok(Proposed { alone, replaced, combined: merge(&file, &records)?, warnings })
         };
         self.compile_blocking(propose).await?
     }
@@ -174,7 +186,7 @@ impl PolicySet {
         by: Option<&str>,
     ) -> Result<(), PolicyChangeError> {
         let _one = self.changing.lock().await;
-        self.propose(policy).await?;
+        self.propose(std::slice::from_ref(policy)).await?;
         let json = serde_json::to_string(policy).map_err(|error| ServiceError::Failed(error.into()))?;
         let record = PolicyRecord {
             name: policy.name_or_preset().to_owned(),

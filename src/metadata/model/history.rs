@@ -50,6 +50,37 @@ impl Weigh for HistoryEntry {
     }
 }
 
+/// Selects changes of tags and repositories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeQuery {
+    /// Only changes in this repository.
+    pub repository: Option<RepoName>,
+    /// Only changes of this kind.
+    pub kind: Option<ChangeKind>,
+    /// Only changes before this position.
+    pub before: Option<i64>,
+}
+
+/// A change of a tag, or of a repository as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentChange {
+    /// The repository.
+    pub repo: RepoName,
+    /// The tag; `None` if the change is about the repository as a whole.
+    pub tag: Option<Tag>,
+    /// What happened.
+    pub entry: HistoryEntry,
+}
+
+/// A page of changes, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecentChanges {
+    /// The changes. A page may be short or empty although more follow.
+    pub items: Vec<RecentChange>,
+    /// The position before which more may follow.
+    pub next: Option<i64>,
+}
+
 /// A tag that was pushed lately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecentPush {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::metadata::{
-    Change, ChangeKind, Deletion, EdgeKind, HistoryEntry, ImmutableTags, PutOutcome, TagRestoration,
+    Change, ChangeKind, ChangeQuery, Deletion, EdgeKind, HistoryEntry, ImmutableTags, NameRange, PutOutcome,
+    RecentChanges, TagRestoration, Visible,
 };
 
 async fn history(s: &Scene, name: &str) -> Vec<HistoryEntry> {
@@ -216,4 +217,34 @@ pub async fn unchanged_push_is_recorded(s: &Scene) {
     assert_eq!(pushed_at(s.tagged("app", "v1").await), Some(at(5)));
     assert_eq!(pushed_at(s.tagged("app", "v2").await), Some(at(2)));
     assert_eq!(history(s, "v1").await.len(), 1);
+}
+
+/// In the visible repositories, or in one; pages continue where the last one ended.
+pub async fn recent_changes_are_listed_newest_first(s: &Scene) {
+    for (number, name) in ["app", "other", "app"].into_iter().enumerate() {
+        let time = i64::try_from(number).expect("small");
+        s.push(name, "layer", time).await;
+        s.put(name, image(&format!("m{number}")).blob("layer").tag("v1"), time).await;
+    }
+    let list = async |query: &ChangeQuery, visible: &Visible, limit| {
+        s.store.recent_changes(query, visible, limit).await.expect("read")
+    };
+    let kinds = |page: &RecentChanges| -> Vec<_> {
+        page.items.iter().map(|item| (item.repo.to_string(), item.entry.kind)).collect()
+    };
+    let all = ChangeQuery::default();
+    let app = || "app".to_owned();
+    let expected =
+        [(app(), ChangeKind::Move), ("other".to_owned(), ChangeKind::Push), (app(), ChangeKind::Push)];
+    assert_eq!(kinds(&list(&all, &Visible::all(), 10).await), expected);
+    let first = list(&all, &Visible::all(), 1).await;
+    assert_eq!(first.items[0].tag, Some(tag("v1")));
+    let rest = list(&ChangeQuery { before: first.next, ..all.clone() }, &Visible::all(), 10).await;
+    assert_eq!((kinds(&rest), rest.next), (expected[1..].to_vec(), None));
+    let visible = Visible::from_ranges([NameRange::name("other")]);
+    assert_eq!(kinds(&list(&all, &visible, 10).await), expected[1..2]);
+    let of_app = ChangeQuery { repository: Some(repo("app")), kind: Some(ChangeKind::Push), ..all.clone() };
+    assert_eq!(kinds(&list(&of_app, &Visible::all(), 10).await), expected[2..]);
+    let of_none = ChangeQuery { repository: Some(repo("none")), ..all };
+    assert_eq!(list(&of_none, &Visible::all(), 10).await, RecentChanges::default());
 }

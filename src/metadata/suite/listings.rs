@@ -102,6 +102,8 @@ pub async fn tag_entry_describes_its_manifest(s: &Scene) {
     assert_eq!(entry.manifest.manifest_size, "multi".len() as u64);
     assert_eq!(entry.manifest.artifact_type.as_deref(), Some("kind"));
     assert_eq!((entry.manifest.pulled_at, entry.manifest.platforms), (None, Vec::new()));
+    let size = async |name| s.store.content_size(&repo("app"), &digest(name)).await.expect("an answer");
+    assert_eq!((size("multi").await, size("none").await), (Some(3 * SIZE), None));
     assert_eq!(s.store.tag_entry(&repo("app"), &tag("none")).await.expect("an answer"), None);
     assert_eq!(s.store.tag_entry(&repo("none"), &tag("latest")).await.expect("an answer"), None);
 }

@@ -262,6 +262,7 @@ macro_rules! metadata_store_suite {
             events_are_listed_by_kind_and_page
             old_events_are_deleted
             events_are_limited_per_kind
+            recent_changes_are_listed_newest_first
             only_events_of_visible_repositories_are_listed
             latest_pushes_are_listed
             namespaces_form_a_tree

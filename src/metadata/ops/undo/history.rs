@@ -145,7 +145,8 @@ impl Metadata {
     }
 }
 
-fn read_entry(row: Row<'_>) -> sql::Result<HistoryEntry> {
+/// Reads a row of the history from its first seven columns.
+pub(in crate::metadata) fn read_entry(row: Row<'_>) -> sql::Result<HistoryEntry> {
     Ok(HistoryEntry {
         id: row.get(0)?,
         at: row.get(1)?,

@@ -88,6 +88,16 @@ pub(in crate::metadata) fn manifest(
     Ok(Some((entry, related(c, repo, id, digest)?)))
 }
 
+/// Returns the size of the content of a manifest, whether it is live or in the trash.
+pub(in crate::metadata) fn content_size(
+    c: &dyn Connection,
+    repo: i64,
+    digest: &[u8],
+) -> sql::Result<Option<u64>> {
+    let sql = format!("SELECT ({SIZE}) FROM manifests m WHERE m.repo = ?1 AND m.digest = ?2 AND m.state < 2");
+    c.prepare_cached(&sql)?.query_row(params![repo, digest], |row| row.get(0)).optional()
+}
+
 /// Reads a live manifest and its id.
 pub(in crate::metadata) fn live_manifest(
     c: &dyn Connection,

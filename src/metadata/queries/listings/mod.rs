@@ -160,4 +160,14 @@ impl Metadata {
         })
         .await
     }
+
+    /// Returns the size of what a pull of a manifest transfers: its blobs and those of its children, each once. The
+    /// manifest may be in the trash.
+    pub async fn content_size(&self, repo: &RepoName, wanted: &Digest) -> Result<Option<u64>> {
+        self.query(Operation::ContentSize, |c| match repo_id(c, repo)? {
+            Some(repo) => entries::content_size(c, repo, &digest(wanted)),
+            None => Ok(None),
+        })
+        .await
+    }
 }

@@ -13,10 +13,11 @@ use crate::metadata::queries::listings::{
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 36] = [
+const SOURCES: [(&str, &str); 37] = [
     ("audit", include_str!("../../ops/audit.rs")),
     ("changes", include_str!("../../queries/changes.rs")),
     ("blobs", include_str!("../../ops/blobs.rs")),
+    ("change_log", include_str!("../../queries/change_log.rs")),
     ("collection", include_str!("../../ops/gc/collection.rs")),
     ("deletion", include_str!("../../ops/undo/deletion.rs")),
     ("details", include_str!("../../image_details.rs")),
