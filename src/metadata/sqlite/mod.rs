@@ -4,7 +4,6 @@
 //! the blocking pool. The server rejects a database on a network filesystem before it gets here: WAL needs shared
 //! memory, which works on one machine only.
 
-mod change_queue;
 mod connection;
 mod inspect;
 mod log;
