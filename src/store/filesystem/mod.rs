@@ -7,9 +7,9 @@
 //! | `publish` | moves them to the path of their blob, and back |
 //! | `read` | reads blobs |
 //! | `inspect` | reads blobs around the page cache |
-//! | `tree` | opens the tree, measures its disk usage, checks whether it works |
+//! | `tree` | opens the tree, remembers its directories, measures its disk usage, checks whether it works |
 //! | `list` | lists the content |
-//! | `durable`, `shards` | directories that survive a power cut |
+//! | `durable` | creates directories and small files that survive a power cut |
 
 mod direct;
 pub(crate) mod durable;
@@ -18,7 +18,6 @@ mod inspect;
 mod list;
 mod publish;
 mod read;
-mod shards;
 mod staged;
 #[cfg(test)]
 mod tests;
