@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `identity` | distinguishes this store from another, and from an empty mount point |
-//! | `staged`, `direct` | receive the bytes of an upload |
+//! | `staged` | receives the bytes of an upload |
 //! | `publish` | moves them to the path of their blob, and back |
 //! | `read` | reads blobs |
 //! | `inspect` | reads blobs around the page cache |
@@ -11,7 +11,6 @@
 //! | `list` | lists the content |
 //! | `durable` | creates directories and small files that survive a power cut |
 
-mod direct;
 pub(crate) mod durable;
 mod identity;
 mod inspect;

@@ -1,16 +1,27 @@
 //! The staged bytes of an upload.
+//!
+//! Large writes go around the page cache (`O_DIRECT`). A large layer is written once and, on most machines, seldom read.
+//! Writing it through the page cache costs a new page for every 4 KiB, a copy and a write-back: a second of CPU time for
+//! each GiB. It also evicts content that is pulled often. A direct write costs a tenth of that, and leaves next to
+//! nothing for a sync to wait for.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::durable;
 use super::tree::{Tree, blocking};
 use crate::oci::UploadId;
+use crate::store::buffers::ALIGNMENT;
 use crate::store::file_stream::FileStream;
 use crate::store::upload_locks::{self, HandleLock, UploadGuard, UploadLocks, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
@@ -21,6 +32,9 @@ const MAX_INLINE_WRITE: usize = 128 << 10;
 
 /// The maximum number of pieces of one system call (`IOV_MAX`).
 const MAX_PIECES: usize = 1024;
+
+/// Smaller writes are not worth waiting for the disk.
+const MIN_DIRECT_WRITE: usize = 512 << 10;
 
 /// The open files of an upload.
 pub(super) struct Staged {
@@ -125,13 +139,77 @@ fn write(
     let Staged { file, direct, .. } = guard.state().ok_or(StoreError::Closed(closed::FAILED))?;
     let path = tree.layout.upload(upload);
     let direct = match &mut pieces[..] {
-        [piece] => tree.direct.write(direct, &path, offset, piece),
+        [piece] => write_direct(&tree.supports_direct_writes, direct, &path, offset, piece),
         _ => Ok(0),
     };
     let written = direct.and_then(|written| write_all_at(file, offset + written as u64, &pieces));
     if let Err(error) = written {
         guard.close(closed::FAILED);
         return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Writes the part at the front of `piece` that can be written around the page cache, removes it from `piece` and returns
+/// its length. This part is all whole pages, if the piece is long and aligned both in the file and in memory. `file` is
+/// `path` opened for direct writes, once that was needed. `is_supported` is whether the filesystem supports direct
+/// writes, as far as is known.
+///
+/// # Errors
+/// Errors of the disk. A filesystem without support for direct writes is not an error.
+fn write_direct(
+    is_supported: &AtomicBool,
+    file: &mut Option<File>,
+    path: &Path,
+    offset: u64,
+    piece: &mut Bytes,
+) -> io::Result<usize> {
+    let aligned = offset.is_multiple_of(ALIGNMENT as u64) && piece.as_ptr().align_offset(ALIGNMENT) == 0;
+    if piece.len() < MIN_DIRECT_WRITE || !aligned || !is_supported.load(Relaxed) {
+        return Ok(0);
+    }
+    let len = piece.len() / ALIGNMENT * ALIGNMENT;
+    match open_direct(file, path).and_then(|file| file.write_all_at(&piece[..len], offset)) {
+        Ok(()) => {
+            piece.advance(len);
+            Ok(len)
+        }
+        Err(error) if is_unsupported(&error) => {
+            is_supported.store(false, Relaxed);
+            tracing::debug!(%error, "the filesystem does not support direct writes");
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_direct<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a File> {
+    match file {
+        Some(file) => Ok(file),
+        None => {
+            let flags = OFlags::DIRECT.bits().cast_signed();
+            Ok(file.insert(OpenOptions::new().write(true).custom_flags(flags).open(path)?))
+        }
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS))
+}
+
+fn write_all_at(file: &File, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut rest = slices.as_mut_slice();
+    // Skips empty pieces, so that a write of nothing is not mistaken for a failed one.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let batch = &rest[..rest.len().min(MAX_PIECES)];
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(file, batch, offset))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        IoSlice::advance_slices(&mut rest, written);
+        offset += written as u64;
     }
     Ok(())
 }
@@ -158,19 +236,53 @@ fn sync_named(tree: &Tree, staged: &mut Staged) -> io::Result<()> {
     Ok(())
 }
 
-fn write_all_at(file: &File, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut rest = slices.as_mut_slice();
-    // Skips empty pieces, so that a write of nothing is not mistaken for a failed one.
-    IoSlice::advance_slices(&mut rest, 0);
-    while !rest.is_empty() {
-        let batch = &rest[..rest.len().min(MAX_PIECES)];
-        let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(file, batch, offset))?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        IoSlice::advance_slices(&mut rest, written);
-        offset += written as u64;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Buffers;
+
+    /// Returns `len` bytes with a pattern, in page-aligned memory.
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder below 251")]
+    fn piece(len: usize) -> Bytes {
+        let mut buffer = Buffers::new(len, 0).take();
+        buffer.space().iter_mut().enumerate().for_each(|(at, byte)| *byte = (at % 251) as u8);
+        buffer.into_bytes(len)
     }
-    Ok(())
+
+    #[test]
+    fn removes_written_pages_from_the_piece() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        File::create(&path).expect("made");
+        let works = AtomicBool::new(true);
+        let all = piece(MIN_DIRECT_WRITE + 3 * ALIGNMENT + 17);
+        let mut rest = all.clone();
+        let written = write_direct(&works, &mut None, &path, 8192, &mut rest).expect("written");
+        // The filesystem of the tests may not support direct writes.
+        if works.load(Relaxed) {
+            assert_eq!(written, MIN_DIRECT_WRITE + 3 * ALIGNMENT);
+            assert_eq!(std::fs::read(&path).expect("read")[8192..], all[..written]);
+        }
+        assert_eq!(rest, all[written..]);
+    }
+
+    #[test]
+    fn leaves_short_or_unaligned_pieces() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let works = AtomicBool::new(true);
+        let missing = dir.path().join("missing");
+        for (offset, from, len) in [
+            (0, 0, MIN_DIRECT_WRITE - 1),
+            (1, 0, MIN_DIRECT_WRITE),
+            (4095, 0, MIN_DIRECT_WRITE),
+            (0, 1, MIN_DIRECT_WRITE),
+        ] {
+            let all = piece(from + len).slice(from..);
+            let mut rest = all.clone();
+            assert_eq!(write_direct(&works, &mut None, &missing, offset, &mut rest).expect("left"), 0);
+            assert_eq!(rest, all);
+        }
+        write_direct(&works, &mut None, &missing, 0, &mut piece(MIN_DIRECT_WRITE))
+            .expect_err("there is no such file");
+    }
 }

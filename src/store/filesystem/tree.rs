@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io};
 
-use super::direct::DirectWrites;
 use super::durable;
 use super::identity::{Identity, OpenError};
 use crate::oci::{Algorithm, BlobKey};
@@ -39,7 +38,8 @@ pub(super) struct Tree {
     pub(super) access: Access,
     pub(super) shards: Shards,
     pub(super) pieces: Arc<Buffers>,
-    pub(super) direct: DirectWrites,
+    /// Whether the filesystem supports writes around the page cache, as far as is known.
+    pub(super) supports_direct_writes: AtomicBool,
 }
 
 impl Tree {
@@ -61,8 +61,8 @@ impl Tree {
             }
         };
         let pieces = Buffers::new(PIECE, IDLE_PIECES);
-        let direct = DirectWrites::default();
-        Ok(Self { layout, identity, access, shards, pieces, direct })
+        let supports_direct_writes = AtomicBool::new(true);
+        Ok(Self { layout, identity, access, shards, pieces, supports_direct_writes })
     }
 
     /// Runs `work` on the tree on a blocking thread.
