@@ -3,8 +3,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `identity` | distinguishes this store from another, and from an empty mount point |
-//! | `staged` | receives the bytes of an upload |
-//! | `publish` | moves them to the path of their blob, and back |
+//! | `staged` | receives the bytes of an upload, moves them to the path of their blob, and back |
 //! | `read` | reads blobs |
 //! | `inspect` | reads blobs around the page cache |
 //! | `tree` | opens the tree, remembers its directories, measures its disk usage, checks whether it works |
@@ -15,7 +14,6 @@ pub(crate) mod durable;
 mod identity;
 mod inspect;
 mod list;
-mod publish;
 mod read;
 mod staged;
 #[cfg(test)]
