@@ -5,7 +5,6 @@
 
 mod audit;
 mod blobs;
-mod body_writer;
 mod budget;
 mod clock_guard;
 mod details;
@@ -158,6 +157,10 @@ pub trait DiskReserve: Send + Sync + 'static {
     fn release(&self) -> bool;
 }
 
+/// How many bytes of an upload are gathered before a write. Writes end at multiples of this, an alignment that suits
+/// every medium.
+const PIECE: usize = 1 << 20;
+
 /// How many idle buffers for incoming bytes are kept: one per processor of a small machine.
 const IDLE_BUFFERS: usize = 2;
 
@@ -240,7 +243,7 @@ impl Registry {
             refusals: Refusals::default(),
             disk_reserve: RwLock::default(),
             outcomes: outcomes::Outcomes::default(),
-            upload_buffers: Buffers::new(body_writer::PIECE, IDLE_BUFFERS),
+            upload_buffers: Buffers::new(PIECE, IDLE_BUFFERS),
             clock_guard,
             states: watched_states::States::default(),
             audit,
