@@ -7,7 +7,7 @@
 //! | checks before the sender is authenticated | [`Checks`]: `rate_limit.rs`, `cleartext.rs` |
 //! | authentication and permissions | `authentication.rs` |
 //! | audit log | `audit.rs` |
-//! | headers of every response | [`add_headers`]: `security_headers.rs` |
+//! | headers of every response | [`add_headers`] |
 //!
 //! A new check is a file and a line in [`Checks::check`]; a header of every response is a line in [`add_headers`]. The
 //! layers do not apply to the admin socket.
@@ -17,17 +17,24 @@ pub(super) mod authentication;
 mod cleartext;
 mod rate_limit;
 pub(super) mod request_log;
-mod security_headers;
 #[cfg(feature = "otlp")]
 mod tracing;
 
-use http::HeaderMap;
+use http::header::{CONTENT_SECURITY_POLICY, Entry, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue};
 
 use super::exchange::Exchange;
 use super::rejection::Rejection;
 use super::state::HttpSettings;
 use cleartext::CleartextWarnings;
 use rate_limit::RateLimit;
+
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
+
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// A year, for this host without its subdomains.
+const STRICT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// The checks before the sender is authenticated, and what they remember about clients.
 pub(super) struct Checks {
@@ -51,7 +58,32 @@ impl Checks {
     }
 }
 
-/// Adds the headers of every response.
+/// Adds the headers of every response: those that restrict browsers, which registry clients ignore.
+///
+/// Pushed content is untrusted, and is served under this server's host name. A browser must not guess that it is a web
+/// page, and must not run scripts in it or show it in a frame. A response that has its own `Content-Security-Policy`
+/// keeps it.
 pub(super) fn add_headers(headers: &mut HeaderMap, settings: &HttpSettings) {
-    security_headers::add(headers, settings.strict_transport);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if let Entry::Vacant(vacant) = headers.entry(CONTENT_SECURITY_POLICY) {
+        vacant.insert(POLICY);
+    }
+    if settings.strict_transport {
+        headers.insert(STRICT_TRANSPORT_SECURITY, STRICT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_keeps_its_own_policy() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
+        add_headers(&mut headers, &HttpSettings { strict_transport: true, ..HttpSettings::default() });
+        assert_eq!(headers[CONTENT_SECURITY_POLICY], "default-src 'self'");
+        assert_eq!(headers[STRICT_TRANSPORT_SECURITY], "max-age=31536000");
+        assert_eq!(headers.len(), 3);
+    }
 }
