@@ -5,9 +5,8 @@ use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::call::Call;
 use super::error::{V2Error, V2Result};
-use super::rights::{CatalogRight, PullRight};
+use super::rights::{Call, CatalogRight, PullRight};
 use crate::http::query::encode;
 use crate::http::reply::{OCI_FILTERS, Reply, value};
 use crate::http::sealed_cursors;

@@ -4,11 +4,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use super::call::Call;
 use super::conditions::{self, OnRead};
 use super::error::{V2Error, V2Result};
 use super::freshness::Audience;
-use super::rights::{DeleteRight, PullRight, PushRight};
+use super::rights::{Call, DeleteRight, PullRight, PushRight};
 use crate::http::payload::Payload;
 use crate::http::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
 use crate::http::request_body::CollectError;

@@ -6,7 +6,6 @@
 //! Nothing else makes one of these. `error.rs` converts errors to responses.
 
 mod blobs;
-mod call;
 mod conditions;
 mod error;
 mod freshness;
@@ -14,7 +13,6 @@ mod lists;
 mod manifests;
 mod multipart;
 mod rights;
-mod route;
 mod uploads;
 
 use std::panic::AssertUnwindSafe;
@@ -24,12 +22,10 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use call::Call;
 pub(super) use error::V2Error;
 use error::V2Result;
-use rights::{CatalogRight, DeleteRight, PullRight, PushRight};
-use route::{DeleteRoute, PullRoute, PushRoute};
-pub(super) use route::{Route, mount_source};
+use rights::{Call, CatalogRight, DeleteRight, DeleteRoute, PullRight, PullRoute, PushRight, PushRoute};
+pub(super) use rights::{Route, mount_source};
 
 use super::listen::Peer;
 use super::payload::Payload;
