@@ -5,9 +5,8 @@ use std::ops::Range;
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
-use super::conditions::{self, OnRead};
+use super::caching::{self, Audience, OnRead};
 use super::error::{V2Error, V2Result};
-use super::freshness::Audience;
 use super::multipart::Multipart;
 use super::rights::{DeleteRight, PullRight};
 use crate::http::payload::Payload;
@@ -20,10 +19,10 @@ pub(super) async fn get(repository: &PullRight<'_>, digest: &Digest) -> V2Result
     let call = &repository.call;
     let audience = Audience::of(repository);
     let blob = repository.blob(digest).await?;
-    if conditions::check_read(call.headers(), digest, ErrorCode::BlobUnknown)? == OnRead::NotModified {
+    if caching::check_read(call.headers(), digest, ErrorCode::BlobUnknown)? == OnRead::NotModified {
         return Ok(blob_reply(StatusCode::NOT_MODIFIED, digest, audience));
     }
-    let (reply, bytes) = match conditions::range(call.headers(), digest, blob.size) {
+    let (reply, bytes) = match caching::range(call.headers(), digest, blob.size) {
         ByteRange::Parts(ranges) => {
             let parts = Multipart::new(ranges, blob.size);
             let reply = blob_reply(StatusCode::PARTIAL_CONTENT, digest, audience)

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use super::conditions::{self, OnRead};
+use super::caching::{self, Audience, OnRead};
 use super::error::{V2Error, V2Result};
-use super::freshness::Audience;
 use super::rights::{Call, DeleteRight, PullRight, PushRight};
 use crate::http::payload::Payload;
 use crate::http::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
@@ -35,7 +34,7 @@ pub(super) async fn get(repository: &PullRight<'_>, reference: &Reference) -> V2
     };
     let described =
         |status| Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh);
-    if conditions::check_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)?
+    if caching::check_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)?
         == OnRead::NotModified
     {
         if !call.is_head() {
@@ -133,7 +132,7 @@ fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, V2Error> {
 /// not part of it: two pushes at the same instant may both pass.
 async fn check_condition(repository: &PushRight<'_>, reference: &Reference) -> Result<(), V2Error> {
     let headers = repository.call.headers();
-    if !conditions::has_conditions(headers) {
+    if !caching::has_conditions(headers) {
         return Ok(());
     }
     let current = match repository.manifest(reference).await {
@@ -141,7 +140,7 @@ async fn check_condition(repository: &PushRight<'_>, reference: &Reference) -> R
         Err(ManifestError::Unknown | ManifestError::NameUnknown) => None,
         Err(error @ ManifestError::Service(_)) => return Err(error.into()),
     };
-    conditions::check_write(headers, current.as_ref(), ErrorCode::ManifestInvalid)
+    caching::check_write(headers, current.as_ref(), ErrorCode::ManifestInvalid)
 }
 
 fn accepted(repository: &PushRight<'_>, receipt: &PutReceipt, tags: &[Tag]) -> Reply {

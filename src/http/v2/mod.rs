@@ -6,9 +6,8 @@
 //! Nothing else makes one of these. `error.rs` converts errors to responses.
 
 mod blobs;
-mod conditions;
+mod caching;
 mod error;
-mod freshness;
 mod lists;
 mod manifests;
 mod multipart;

@@ -1,11 +1,61 @@
-//! Evaluates conditional requests (RFC 9110, section 13). An ETag is the quoted digest of the content, so all ETags are
+//! HTTP caching of content: `Cache-Control`, and requests that depend on what the client already has.
+//!
+//! A shared cache, such as nginx with `proxy_cache`, does not check passwords. So it may keep only content that
+//! everyone may pull, and only for an hour, because a repository can become private.
+//!
+//! Conditional requests follow RFC 9110, section 13. An ETag is the quoted digest of the content, so all ETags are
 //! strong.
 
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::V2Error;
+use super::rights::PullRight;
 use crate::oci::{ByteRange, Digest, ErrorCode};
+
+/// For content that never changes and that everyone may pull.
+const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+/// For content that never changes and that only some users may pull.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// For content that is read by a tag and that everyone may pull. The tag may have moved since, so caches revalidate.
+const PUBLIC_TAG: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// For content that is read by a tag and that only some users may pull.
+const PRIVATE_TAG: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// Which caches may keep a repository's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Anonymous users may pull it, so shared caches may keep it.
+    Public,
+    /// Only some users may pull it, so only the client's own cache may keep it.
+    Private,
+}
+
+impl Audience {
+    /// The audience of a repository.
+    pub(super) fn of(repository: &PullRight<'_>) -> Self {
+        if repository.is_public() { Self::Public } else { Self::Private }
+    }
+
+    /// `Cache-Control` for content that is requested by its digest.
+    pub(super) fn cache_control_of_digest(self) -> HeaderValue {
+        match self {
+            Self::Public => PUBLIC,
+            Self::Private => PRIVATE,
+        }
+    }
+
+    /// `Cache-Control` for content that is requested by a tag.
+    pub(super) fn cache_control_of_tag(self) -> HeaderValue {
+        match self {
+            Self::Public => PUBLIC_TAG,
+            Self::Private => PRIVATE_TAG,
+        }
+    }
+}
 
 /// The result of the conditions of a GET or HEAD.
 #[derive(Debug, PartialEq, Eq)]
