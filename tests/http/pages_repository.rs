@@ -262,7 +262,7 @@ async fn an_image_shows_its_layers_and_config() {
         "annotations": {
             "org.opencontainers.image.source": "https://example.com/app",
             "org.opencontainers.image.url": "javascript:alert(1)",
-            "note": HOSTILE, HOSTILE: "key"
+            "note": HOSTILE, HOSTILE: "key", "reordered": "a\u{202e}gpj.exe"
         }
     });
     let digest = push_manifest(&server, "app", "v1", &image).await;
@@ -290,6 +290,7 @@ async fn an_image_shows_its_layers_and_config() {
         .shows(&format!("<bdi>{ESCAPED}</bdi>"))
         .shows(r#"<a href="https://example.com/app" rel="noopener nofollow">https://example.com/app</a>"#)
         .shows("<bdi>javascript:alert(1)</bdi>")
+        .shows("<bdi>a\\u{202e}gpj.exe</bdi>")
         .shows(&format!(r#"href="/raw/app@{digest}""#))
         .hides(r#"href="javascript:"#)
         .hides(HOSTILE);
@@ -510,5 +511,5 @@ async fn what_may_not_be_read_appears_nowhere() {
     }
     assert_eq!(browser.get("/raw/private/app:v1").await.status, StatusCode::SEE_OTHER);
     let fields = [("repository", "private/app"), ("tag", "v1")];
-    assert_eq!(browser.act("tags/delete", &fields).await.status, StatusCode::UNAUTHORIZED);
+    assert!(browser.act("tags/delete", &fields).await.status.is_client_error());
 }

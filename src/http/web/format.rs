@@ -81,6 +81,8 @@ pub(super) fn short(digest: &Digest) -> String {
 
 /// Filters of templates.
 pub(super) mod filters {
+    use crate::printable::escape_lines;
+
     /// A number of bytes.
     #[askama::filter_fn]
     pub(in crate::http::web) fn bytes(number: &u64, _: &dyn askama::Values) -> askama::Result<String> {
@@ -91,6 +93,12 @@ pub(super) mod filters {
     #[askama::filter_fn]
     pub(in crate::http::web) fn grouped(number: &u64, _: &dyn askama::Values) -> askama::Result<String> {
         Ok(super::grouped(*number))
+    }
+
+    /// Text that someone pushed. Characters that hide or reorder others are escaped.
+    #[askama::filter_fn]
+    pub(in crate::http::web) fn pushed_text(text: &str, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(escape_lines(text).into_owned())
     }
 
     /// A number of things, named in the singular.

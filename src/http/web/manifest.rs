@@ -1,5 +1,7 @@
 //! The page of a tag or manifest: what is in it, what is attached to it, its history, and what keeps it.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -62,6 +64,7 @@ struct ManifestPage<'a> {
     layers: Vec<LayerRow>,
     files: Vec<File>,
     config: Option<&'a ImageConfig>,
+    labels: Vec<Annotation>,
     annotations: Vec<Annotation>,
     referrers: Vec<ReferrerGroup>,
     why: Option<WhyView>,
@@ -127,6 +130,7 @@ struct File {
     shared: Option<String>,
 }
 
+/// An annotation or label.
 struct Annotation {
     key: String,
     value: String,
@@ -203,7 +207,8 @@ pub(super) async fn show(visitor: Visitor, name: RepoName, reference: Reference)
         layers: if is_image { layer_rows(&report.layers, &report.steps) } else { Vec::new() },
         files: if is_image { Vec::new() } else { report.layers.iter().map(file).collect() },
         config: report.config.as_ref(),
-        annotations: report.annotations.pairs.iter().map(|(key, value)| annotation(key, value)).collect(),
+        labels: report.config.iter().flat_map(|config| annotations(&config.labels)).collect(),
+        annotations: annotations(&report.annotations.pairs).collect(),
         referrers: referrer_groups(&name, &report.referrers),
         why: kept_by.map(|found| why::why(&visitor, &name, found)),
         digest: &digest,
@@ -367,8 +372,12 @@ fn shared(count: Count) -> String {
     }
 }
 
-fn annotation(key: &str, value: &str) -> Annotation {
-    Annotation { is_link: is_web_link(value), key: key.to_owned(), value: value.to_owned() }
+fn annotations(pairs: &BTreeMap<String, String>) -> impl Iterator<Item = Annotation> {
+    pairs.iter().map(|(key, value)| Annotation {
+        is_link: is_web_link(value),
+        key: key.clone(),
+        value: value.clone(),
+    })
 }
 
 /// Whether text from an image may become a link.

@@ -59,14 +59,17 @@ pub(super) fn why(visitor: &Visitor, name: &RepoName, found: Why) -> WhyView {
     reasons.extend(pinned_by.map(|rule| Reason::new(format!("Kept by {rule}"))));
     if let Some(until) = why.lease.active_until(now) {
         let until = Some(visitor.moment(until));
-        reasons.push(Reason { until, ..Reason::new("Leased, because a client pushed or checked it: until") });
+        reasons.push(Reason {
+            until,
+            ..Reason::new("Leased because a client pushed or checked it; the lease ends")
+        });
     }
     if why.lease.extended {
         reasons.push(Reason::new("An upload that is open or has just ended keeps it longer"));
     }
     if let Some(review) = why.review {
         let until = Some(visitor.moment(review));
-        let text = "To be reviewed; moves to the trash then if nothing holds it:";
+        let text = "If nothing else holds it, it moves to the trash";
         reasons.push(Reason { until, ..Reason::new(text) });
     }
     let rules = rules.map(|rows| {
@@ -109,7 +112,7 @@ fn of_holder(visitor: &Visitor, name: &RepoName, text: &str, holder: &Holder) ->
         ManifestState::Live => Reason::linked(text, link, tags),
         ManifestState::Trash(until) => {
             let until = Some(visitor.moment(until));
-            Reason { until, ..Reason::linked(text, link, "in the trash until") }
+            Reason { until, ..Reason::linked(text, link, "in the trash, removed for good") }
         }
         ManifestState::Purging => Reason::linked(text, link, "being removed for good"),
     }
