@@ -31,7 +31,7 @@ const PREDICATE_TYPES: [&str; 3] =
 
 /// Returns the types of statements in annotations.
 pub(super) fn predicate_types(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = &String> {
-    PREDICATE_TYPES.iter().filter_map(|key| annotations.get(*key))
+    PREDICATE_TYPES.iter().filter_map(|key| annotations.get(*key)).filter(|text| !text.is_empty())
 }
 
 /// Annotations, up to a size: whole pairs, shortest first.

@@ -148,6 +148,10 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) ->
 impl ImageConfig {
     /// Reads a config. Returns `None` if it is not a JSON object.
     pub fn read(content: &[u8]) -> Option<Self> {
+        // serde would accept an array as a struct, field by field.
+        if content.trim_ascii_start().first() != Some(&b'{') {
+            return None;
+        }
         let fields: Fields<'_> = serde_json::from_slice(content).ok()?;
         let mut limits = Limits::default();
         let mut config = Self {

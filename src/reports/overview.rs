@@ -267,15 +267,16 @@ mod tests {
 
     #[tokio::test]
     async fn areas_add_up_to_the_disk_usage() {
-        let Fixture { reports, scene, bytes, .. } = fixture();
-        push(&scene, "a", "one", &["base", "a1", "a2"], Some("v1")).await;
-        push(&scene, "b", "two", &["base", "b1"], Some("v1")).await;
+        let fixture = fixture();
+        let Fixture { reports, scene, bytes, .. } = &fixture;
+        push(scene, "a", "one", &["base", "a1", "a2"], Some("v1")).await;
+        push(scene, "b", "two", &["base", "b1"], Some("v1")).await;
         // Shared by two repositories, and only the trash keeps it in both; and one that is also in use.
-        push(&scene, "a", "gone", &["old", "a1", "a-old"], Some("old")).await;
-        push(&scene, "b", "gone", &["old"], Some("old")).await;
+        push(scene, "a", "gone", &["old", "a1", "a-old"], Some("old")).await;
+        push(scene, "b", "gone", &["old"], Some("old")).await;
         scene.delete("a", "gone", 1).await;
         scene.delete("b", "gone", 1).await;
-        push(&scene, "b", "loose", &["loose", "b1"], None).await;
+        push(scene, "b", "loose", &["loose", "b1"], None).await;
         scene.push("c", "lonely", 0).await;
         // Replaced content is pending deletion.
         scene.push("c", "lonely", 0).await;
@@ -297,9 +298,10 @@ mod tests {
 
     #[tokio::test]
     async fn others_are_summed() {
-        let Fixture { reports, scene, .. } = fixture();
+        let fixture = fixture();
+        let Fixture { reports, scene, .. } = &fixture;
         for number in 0..MAX_NAMED_REPOSITORIES + 3 {
-            push(&scene, &format!("r{number}"), "m", &[&format!("blob{number}")], Some("v1")).await;
+            push(scene, &format!("r{number}"), "m", &[&format!("blob{number}")], Some("v1")).await;
         }
         let overview = reports.overview(&Visible::all(), true).await.expect("an overview");
         let store = overview.store.as_ref().expect("the whole registry");
@@ -311,10 +313,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_user_sees_only_visible_repositories() {
-        let Fixture { reports, scene, .. } = fixture();
-        push(&scene, "secret", "m", &["s1", "s2", "s3"], Some("v1")).await;
-        push(&scene, "team/a", "m", &["a1"], Some("v1")).await;
-        push(&scene, "team/b", "m", &["b1", "b2"], Some("v1")).await;
+        let fixture = fixture();
+        let Fixture { reports, scene, .. } = &fixture;
+        push(scene, "secret", "m", &["s1", "s2", "s3"], Some("v1")).await;
+        push(scene, "team/a", "m", &["a1"], Some("v1")).await;
+        push(scene, "team/b", "m", &["b1", "b2"], Some("v1")).await;
         let visible = Visible::from_ranges([NameRange::prefix("team/")]);
         let overview = reports.overview(&visible, false).await.expect("an overview");
         let named: Vec<_> = overview.repositories.iter().map(|found| (&found.repo, found.bytes)).collect();
@@ -326,10 +329,11 @@ mod tests {
 
     #[tokio::test]
     async fn overview_is_made_again_when_something_changed() {
-        let Fixture { reports, scene, clock, .. } = fixture();
+        let fixture = fixture();
+        let Fixture { reports, scene, clock, .. } = &fixture;
         let overview = async || reports.overview(&Visible::all(), true).await.expect("an overview");
         let first = overview().await;
-        push(&scene, "a", "m", &["a1"], Some("v1")).await;
+        push(scene, "a", "m", &["a1"], Some("v1")).await;
         clock.advance(MIN_AGE - Duration::from_millis(1));
         assert!(Arc::ptr_eq(&first, &overview().await));
         clock.advance(Duration::from_millis(1));

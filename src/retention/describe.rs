@@ -61,6 +61,8 @@ impl Rule {
         }
         let kinds = kinds.join(" and ");
         let items = match (self.newest, self.action) {
+            (Some(1), Action::Keep) => "the newest of the ".to_owned() + &kinds,
+            (Some(1), Action::Expire) => "all but the newest of the ".to_owned() + &kinds,
             (None, _) => kinds,
             (Some(number), Action::Keep) => format!("the newest {number} {kinds}"),
             (Some(number), Action::Expire) => format!("all but the newest {number} {kinds}"),
@@ -77,7 +79,10 @@ impl Rule {
         ];
         ages.into_iter().filter_map(|(span, before, after)| {
             let span = span.as_deref()?;
-            Some(format!("{before} {}{after}", span_in_words(span)))
+            let span = span_in_words(span);
+            // "within the last day"
+            let span = span.strip_prefix("1 ").filter(|_| before.ends_with("last")).unwrap_or(&span);
+            Some(format!("{before} {span}{after}"))
         })
     }
 
@@ -155,6 +160,8 @@ mod tests {
                 Rule { newest: Some(10), by: Some(Order::Version), ..keep() },
                 "the newest 10 tags, in order of their versions",
             ),
+            (Rule { newest: Some(1), ..keep() }, "the newest of the tags"),
+            (Rule { pulled_within: Some("1d".into()), ..keep() }, "tags pulled within the last day"),
             (
                 Rule { newest: Some(3), when: When::Calm, ..expire() },
                 "all but the newest 3 tags, unless the disk is nearly full",

@@ -24,6 +24,7 @@ mod malformed;
 mod manifests;
 mod memory;
 mod operations;
+mod pages_manage;
 mod pages_people;
 mod pages_repository;
 mod pages_security;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use orlop::http::api::{Applied, Changes, Checked, Page, Plan, Tag, UsageReport, Why};
+use orlop::http::api::{
+    Applied, Changes, Checked, Page, Plan, PolicyList, PolicyPreview, Tag, UsageReport, Why,
+};
 use orlop::metadata::Quota;
 use orlop::retention::{Policies, TagList};
 use serde_json::{Value, json};
@@ -146,6 +148,36 @@ async fn warnings(server: &Server, policy: &Value) -> Vec<String> {
     assert_eq!(checked, set);
     assert_eq!(set.mistake, None);
     set.warnings
+}
+
+#[tokio::test]
+async fn previews_what_setting_a_policy_would_do() {
+    let server = open_server().await;
+    for repo in ["team/a", "other"] {
+        server.push_image(repo, "v1", repo.as_bytes()).await;
+    }
+    server.clock.advance(2 * DAY);
+    let preview = "/api/v1/retention/preview?expiring=true";
+    let found: PolicyPreview = answer(server.post(preview), &expire_after("1d", "team/**")).await;
+    assert_eq!((found.mistake, found.problem, found.warnings.len()), (None, None, 1));
+    let plan = found.plan.expect("a plan");
+    let tags: Vec<_> =
+        plan.items.iter().filter_map(|item| Some((&*item.repository, item.tag.as_deref()?))).collect();
+    assert_eq!((plan.tags, tags), (1, vec![("team/a", "v1")]));
+    let apply = json!({ "plan": plan.plan });
+    let early = server.post("/api/v1/retention/apply").json(&apply).send().await.expect("answer");
+    assert_eq!(early.status(), 409, "the policy is not set");
+    let policies: PolicyList = get(&server, "/api/v1/retention/policies").await;
+    assert_eq!(policies.policies, []);
+
+    answer::<Checked>(server.put(MINE), &expire_after("1d", "team/**")).await;
+    // A narrower policy of the same name: the repository that the old one applies to is shown, too.
+    let found: PolicyPreview = answer(server.post(preview), &expire_after("1d", "other")).await;
+    assert_eq!(found.plan.map(|plan| (plan.tags, plan.tags_kept)), Some((1, 0)));
+    let done: Applied = answer(server.post("/api/v1/retention/apply"), &apply).await;
+    assert_eq!(done.tags, 1);
+    let mistaken: PolicyPreview = answer(server.post(preview), &json!({ "preset": "none" })).await;
+    assert!(mistaken.mistake.is_some_and(|mistake| mistake.contains("there is no preset")));
 }
 
 #[tokio::test]

@@ -80,6 +80,8 @@ struct LimitView {
     what: &'static str,
     used: u64,
     limit: u64,
+    /// The use from which on the limit is nearly reached.
+    high: u64,
     text: String,
     is_exceeded: bool,
 }
@@ -210,7 +212,8 @@ impl From<QuotaUse> for QuotaView {
         let limit = |what, used: u64, limit: Option<u64>, text: &dyn Fn(u64) -> String| {
             let limit = limit?;
             let text = format!("{} of {}", text(used), text(limit));
-            Some(LimitView { what, used, limit, text, is_exceeded: used > limit })
+            let high = limit.saturating_mul(9) / 10;
+            Some(LimitView { what, used, limit, high, text, is_exceeded: used > limit })
         };
         let limits = [
             limit("Storage", bytes, quota.bytes, &super::format::bytes),

@@ -10,7 +10,9 @@ async function show(response, push) {
     return;
   }
   const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-  const address = new URL(response.url);
+  // The result of a form that changed nothing, such as a preview, cannot be requested again: the address stays.
+  const isAction = new URL(response.url).pathname.startsWith('/actions/');
+  const address = new URL(isAction ? location.href : response.url);
   document.title = page.title;
   for (const part of ['header.bar', 'main']) {
     document.querySelector(part).replaceWith(document.adoptNode(page.querySelector(part)));
@@ -20,7 +22,7 @@ async function show(response, push) {
   if (banner) main().before(document.adoptNode(banner));
   address.searchParams.delete('notice');
   if (push) {
-    history.pushState(null, '', address);
+    if (!isAction) history.pushState(null, '', address);
     scrollTo(0, 0);
     main().focus({ preventScroll: true });
   } else {
