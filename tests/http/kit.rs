@@ -188,7 +188,10 @@ impl Server {
     pub async fn upload(&self, repo: &str) -> String {
         let response = self.post(&format!("/v2/{repo}/blobs/uploads/")).send().await.expect("answer");
         assert_eq!(response.status(), 202);
-        text(response.headers(), "location")
+        let location = text(response.headers(), "location");
+        // With a public URL, it is absolute.
+        let path = location.find("/v2/").expect("a path");
+        location[path..].to_owned()
     }
 
     /// Pushes a blob as containerd does.

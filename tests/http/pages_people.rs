@@ -118,9 +118,9 @@ async fn administrators_of_an_organisation_manage_its_teams_only() {
     let server = closed_registry(|_| {}).await;
     let admin = Browser::signed_in(&server, "admin").await;
     for organisation in ["team", "other"] {
-        let page =
-            admin.submit_and_follow("/actions/people/add-organisation", &[("organisation", organisation)]);
-        assert!(page.await.html.contains(&format!(r#"id="organisation-{organisation}""#)));
+        let fields = [("organisation", organisation)];
+        let page = admin.submit_and_follow("/actions/people/add-organisation", &fields).await;
+        assert!(page.html.contains(&format!(r#"id="organisation-{organisation}""#)));
     }
     let keeper = Browser::signed_in(&server, "keeper").await;
     let page = keeper.get("/people/teams").await;

@@ -308,7 +308,8 @@ async fn forms_of_this_server_are_accepted_by_every_action() {
             // Without other fields, nothing is changed.
             let request = browser.form(action, &token, &[]).header(ORIGIN, origin.as_str());
             let page = browser.send(request).await;
-            assert_ne!(page.status, 403, "{action} from {origin}: {}", page.html);
+let is_refused = page.html.contains("another site") || page.html.contains("sent this form");
+            assert!(!is_refused, "{action} from {origin}: {}", page.html);
         }
     }
     let proxied =
@@ -454,17 +455,15 @@ async fn anonymous_users_of_an_open_registry_change_only_what_is_trusted() {
         for path in ["/profile", "/people", "/people/roles", "/people/tokens", "/people/sessions"] {
             assert_eq!(browser.get(path).await.status, 303, "{path}");
         }
-        let token = browser.csrf().await;
-        assert_eq!(token.is_empty(), changes == Changes::Socket, "only forms need a cookie");
+        let has_cookie = browser.cookie(COOKIE_NAME).is_some();
+        assert_eq!(has_cookie, changes == Changes::Anyone, "only forms need a cookie");
         for (action, fields, _) in ACTIONS {
+            let token = browser.csrf().await;
+            assert!(!token.is_empty(), "the sign-in page has a form");
             let page = browser.send(browser.form(action, &token, fields)).await;
-            let expected: &[u16] = match (changes, *action) {
-                (Changes::Socket, _) => &[403],
-                (Changes::Anyone, "/actions/sign-out") => &[303],
-                // Accounts are excluded from the trust.
-                (Changes::Anyone, _) => &[401],
-            };
-            assert!(expected.contains(&page.status), "{action}: {} {}", page.status, page.html);
+            // Accounts are excluded from the trust.
+            let expected = if *action == "/actions/sign-out" { 303 } else { 401 };
+            assert_eq!(page.status, expected, "{action}: {}", page.html);
         }
         assert!(server.access_control.accounts().current().records().accounts.is_empty());
     }

@@ -19,6 +19,9 @@ pub(in crate::http) const POLICY: HeaderValue = HeaderValue::from_static(
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
 
+/// The path of the sign-in page.
+pub(super) const SIGN_IN_PATH: &str = "/sign-in";
+
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// The result of the handler of a page.
@@ -87,7 +90,7 @@ pub(in crate::http) fn is_local_path(path: &str) -> bool {
 
 /// The path of the sign-in page, after which the page at `path` is shown.
 pub(in crate::http) fn sign_in_path(path: &str) -> String {
-    if path == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encode(path)) }
+    if path == "/" { SIGN_IN_PATH.to_owned() } else { format!("{SIGN_IN_PATH}?next={}", encode(path)) }
 }
 
 macro_rules! notices {

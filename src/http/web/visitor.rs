@@ -12,7 +12,7 @@ use url::form_urlencoded;
 
 use super::assets::{ASSETS, Assets};
 use super::format::Moment;
-use super::page::Notice;
+use super::page::{Notice, SIGN_IN_PATH};
 use super::shown_once::Secret;
 use super::state::Web;
 use crate::auth::{AccessControl, Action, Permission, Principal, Session};
@@ -99,8 +99,9 @@ impl Visitor {
         let mut set_cookie = None;
         let csrf = browser.csrf_token().or_else(|| {
             // Only forms need a token. Visitors without any form get no cookie.
-            let has_forms = is_trusted || !is_open;
-            let mark = (has_forms && parts.method == Method::GET).then(|| mark_visitor(web)).flatten()?;
+            let is_asset = parts.uri.path().starts_with("/assets/");
+            let has_forms = is_trusted || !is_open || parts.uri.path() == SIGN_IN_PATH;
+            let mark = (has_forms && !is_asset && parts.method == Method::GET).then(|| mark_visitor(web)).flatten()?;
             let token = csrf_token(&mark);
             set_cookie = Some(session_cookie.set(&mark, VISITOR_MARK_LIFETIME));
             Some(token)

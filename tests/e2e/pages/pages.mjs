@@ -44,6 +44,7 @@ async function visitorsSeeTheirs() {
       await visitor.go('/');
       await visitor.page.getByRole('heading', { name: 'Sign in' }).waitFor();
       for (const [, path] of everyPage(paths)) {
+        if (path === '/') continue;
         await visitor.go(path);
         if (!visitor.page.url().includes('/sign-in')) throw new Error(`${path} is shown without a session`);
         await visitor.seesNothingOf('team/frontend');

@@ -71,7 +71,8 @@ document.addEventListener('submit', async (event) => {
     event.preventDefault();
     return;
   }
-  const action = new URL(button?.formAction || form.action);
+  // `formAction` is the address of the page if the button has none.
+  const action = new URL(button?.hasAttribute('formaction') ? button.formAction : form.action);
   if (action.origin !== location.origin) return;
   event.preventDefault();
   const fields = new URLSearchParams(new FormData(form, button));
