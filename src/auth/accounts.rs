@@ -82,8 +82,8 @@ impl Accounts {
     }
 
     /// Remembers that a session was used. [`Self::flush_uses`] records it.
-    pub(super) fn record_session_use(&self, session: &SessionRecord, now: Timestamp) {
-        self.session_uses.lock().insert(session.id.clone(), now);
+    pub(super) fn record_session_use(&self, id: &str, now: Timestamp) {
+        self.session_uses.lock().insert(id.to_owned(), now);
     }
 
     /// When a session was last used.

@@ -124,11 +124,16 @@ impl AccessControl {
 
     /// The session with this secret, unless it has ended. Counts as a use of the session.
     pub fn session(&self, secret: &str) -> Option<Session> {
+        let session = self.peek_session(secret)?;
+        self.accounts().record_session_use(&session.id, self.clock.now());
+        Some(session)
+    }
+
+    /// Like [`Self::session`], but does not count as a use: for what a browser does by itself.
+    pub fn peek_session(&self, secret: &str) -> Option<Session> {
         let directory = self.accounts().current();
         let record = directory.session(&secret::hash_token(secret.as_bytes()))?;
-        let now = self.clock.now();
-        let user = self.user_of_session(record, now)?;
-        self.accounts().record_session_use(record, now);
+        let user = self.user_of_session(record, self.clock.now())?;
         Some(Session {
             id: record.id.clone(),
             principal: Principal::User(Arc::new(user)),
@@ -302,8 +307,10 @@ mod tests {
         f.control.flush_uses().await.expect("flushed");
         let f = f.restart().await;
         assert_eq!(f.control.accounts().current().records().sessions[0].used_at, used, "the use is recorded");
-        f.clock.advance(HOUR);
-        assert_eq!(f.user(&session), None);
+        f.clock.advance(HOUR - Duration::from_secs(1));
+        assert!(f.control.peek_session(&session.secret).is_some());
+        f.clock.advance(Duration::from_secs(1));
+        assert_eq!(f.user(&session), None, "a peek is no use");
         assert!(f.control.sessions().is_empty());
         f.control.flush_uses().await.expect("flushed");
         assert_eq!(f.stored(), 0);
