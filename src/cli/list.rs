@@ -18,8 +18,8 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) search: Option<String>,
 
-    /// Sort key; sizes and times sort in descending order
-    #[arg(long, value_parser = one_of::<Sort>(["name", "size", "pushed", "pulled"]), default_value = "name")]
+    /// Sort key; versions are for tags only; sizes, times and versions sort in descending order
+    #[arg(long, value_parser = one_of::<Sort>(["name", "size", "pushed", "pulled", "version"]), default_value = "name")]
     pub(super) sort: Sort,
 
     /// Reverse the order

@@ -1,6 +1,6 @@
 //! Regular housekeeping: checks the clock, records pulls and the progress of idle uploads, records the daily totals,
-//! removes old history and events, tidies the database, and measures blobs that an older version stored. A job of its
-//! own writes the audit log and removes its old entries.
+//! removes old history and events, tidies the database, measures blobs and fills in version keys of tags that an older
+//! version stored. A job of its own writes the audit log and removes its old entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -13,6 +13,9 @@ use crate::registry::{Registry, ServiceError};
 /// The rarer chores are done once in this many ticks.
 const RARE_CHORES_TICKS: u32 = 60;
 
+/// The number of tags whose version keys are filled in at once.
+const VERSION_KEYS_BATCH: usize = 500;
+
 /// The housekeeping job. Run it every second.
 pub struct Upkeep {
     registry: Arc<Registry>,
@@ -21,6 +24,8 @@ pub struct Upkeep {
     swept: AtomicI64,
     /// Whether every blob is measured. New blobs are measured when they are stored.
     measured: AtomicBool,
+    /// Whether every tag has a version key. New tags get it when they are pushed.
+    versions_filled: AtomicBool,
 }
 
 impl Upkeep {
@@ -31,6 +36,7 @@ impl Upkeep {
             ticks: AtomicU32::new(0),
             swept: AtomicI64::new(0),
             measured: AtomicBool::new(false),
+            versions_filled: AtomicBool::new(false),
         }
     }
 }
@@ -54,12 +60,17 @@ impl Job for Upkeep {
             self.registry.metadata().tidy().await?;
             self.registry.metadata().record_day(self.registry.clock().now()).await?;
         }
-        if self.measured.load(Ordering::Relaxed) {
-            return Ok(false);
+        if !self.measured.load(Ordering::Relaxed) {
+            let more = self.registry.measure_blobs().await?;
+            self.measured.store(!more, Ordering::Relaxed);
+            return Ok(more);
         }
-        let more = self.registry.measure_blobs().await?;
-        self.measured.store(!more, Ordering::Relaxed);
-        Ok(more)
+        if !self.versions_filled.load(Ordering::Relaxed) {
+            let more = self.registry.metadata().fill_version_keys(VERSION_KEYS_BATCH).await?;
+            self.versions_filled.store(!more, Ordering::Relaxed);
+            return Ok(more);
+        }
+        Ok(false)
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Operation {
     DeleteManifest,
     /// [`crate::metadata::Metadata::delete_tag`]
     DeleteTag,
+    /// [`crate::metadata::Metadata::fill_version_keys`]
+    FillVersionKeys,
     /// [`crate::metadata::Metadata::tags`]
     Tags,
     /// [`crate::metadata::Metadata::referrers`]

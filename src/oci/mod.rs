@@ -19,6 +19,7 @@ mod range;
 mod reference;
 mod referrers;
 mod string_map;
+mod version_key;
 
 pub use artifact::{ArtifactKind, ArtifactTraits, PullClient, SbomFormat};
 pub use contents::{ContentDescriptor, MAX_LISTED_DESCRIPTORS, ManifestContents, ShownAnnotations};
@@ -40,3 +41,4 @@ pub use platform::{IndexMember, deduplicate, index_members, platforms};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, attached_tag, fallback_tag};
+pub use version_key::version_key;

@@ -97,6 +97,27 @@ async fn pages_continue_where_the_previous_one_ended() {
 }
 
 #[tokio::test]
+async fn tags_are_sorted_by_version() {
+    let server = Server::start().await;
+    for tag in ["1.10", "latest", "1.9", "1.10-rc1"] {
+        server.push_image("app", tag, tag.as_bytes()).await;
+    }
+    let mut found = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/api/v1/repositories/app/tags?sort=version&limit=3{after}");
+        let page: Page<Tag> = get(&server, &path).await;
+        found.extend(page.items.into_iter().map(|tag| tag.name));
+        let Some(next) = page.next else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(found, ["1.10", "1.10-rc1", "1.9", "latest"], "newest first");
+    let refused = server.get("/api/v1/repositories?sort=version").send().await.expect("an answer");
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().await.expect("a body").contains("only tags are sorted by version"));
+}
+
+#[tokio::test]
 async fn a_repository_has_totals() {
     let server = Server::start().await;
     let (_, digest) = server.push_image("team/app", "v1", b"layer").await;

@@ -39,6 +39,8 @@ pub enum Sort {
     Pushed,
     /// The time of the last pull; items never pulled count as the oldest.
     Pulled,
+    /// The version that a tag names: 1.9 comes before 1.10. Only for tags.
+    Version,
 }
 
 impl Sort {
@@ -165,10 +167,11 @@ fn sort_key(sort: Sort) -> SortKey {
         Sort::Size => SortKey::Size,
         Sort::Pushed => SortKey::Pushed,
         Sort::Pulled => SortKey::Pulled,
+        Sort::Version => SortKey::Version,
     }
 }
 
-/// Parses a cursor: the name or, in a list sorted by another key, that key, a colon and the name. It is
+/// Parses a cursor: the name or, in a list sorted by a number, that number, a colon and the name. It is
 /// sealed if the client must not learn the name.
 fn parse_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     if sealed_cursors::is_sealed(after) {
@@ -188,7 +191,7 @@ pub(super) fn name_cursor(after: Option<&str>) -> Result<Option<String>, Problem
 
 fn parse_plain_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     let (number, name) = match sort {
-        SortKey::Name => (Some(0), after),
+        SortKey::Name | SortKey::Version => (Some(0), after),
         _ => after.split_once(':').map_or((None, after), |(number, name)| (number.parse().ok(), name)),
     };
     let number = number.ok_or_else(|| Problem::bad("after: not the next value of a page in this order"))?;
@@ -207,7 +210,10 @@ pub(in crate::http) fn page<E, T>(
 
 fn cursor_text(next: Continuation, sort: SortKey) -> Result<String, Problem> {
     let Continuation { place: Place { number, name }, hidden } = next;
-    let text = if sort == SortKey::Name { name } else { format!("{number}:{name}") };
+    let text = match sort {
+        SortKey::Name | SortKey::Version => name,
+        SortKey::Size | SortKey::Pushed | SortKey::Pulled => format!("{number}:{name}"),
+    };
     if hidden { sealed_cursors::seal(&text).ok_or_else(Problem::failed) } else { Ok(text) }
 }
 

@@ -12,7 +12,7 @@ use super::extract::{InQuery, RepositoryPath};
 use super::page::page;
 use super::problem::Errors;
 use super::rights::{Reader, Requester};
-use super::{Api, ListParameters, Page, Problem, Time};
+use super::{Api, ListParameters, Page, Problem, Sort, Time};
 use crate::metadata::RepositoryEntry;
 
 /// A repository.
@@ -64,6 +64,9 @@ async fn list(
     requester: Requester,
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Repositories>, Problem> {
+    if parameters.sort == Some(Sort::Version) {
+        return Err(Problem::bad("sort: only tags are sorted by version; use name, size, pushed or pulled"));
+    }
     let query = parameters.query()?;
     let found = requester.repositories(&query).await?;
     Ok(Json(page(found, query.sort, Repository::from)?))

@@ -17,10 +17,12 @@ pub enum SortKey {
     Pushed,
     /// The time of the last pull. Entries that were never pulled come first.
     Pulled,
+    /// The version that a tag names: 1.9 comes before 1.10. For repositories this is the order of names.
+    Version,
 }
 
-/// The position of an entry in a list: its sort key (0 when sorted by name) and its name, which orders entries
-/// with equal keys. The entry need not exist any more.
+/// The position of an entry in a list: its sort key (0 when sorted by name or version) and its name, which
+/// orders entries with equal keys. The entry need not exist any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Bytes, or milliseconds since the Unix epoch.
@@ -96,7 +98,7 @@ impl RepositoryEntry {
     /// Returns its position in a list sorted by `sort`.
     pub fn place(&self, sort: SortKey) -> Place {
         let number = match sort {
-            SortKey::Name => 0,
+            SortKey::Name | SortKey::Version => 0,
             SortKey::Size => self.bytes.cast_signed(),
             SortKey::Pushed => self.pushed_at.0,
             SortKey::Pulled => self.pulled_at.map_or(0, |at| at.0),
@@ -127,7 +129,7 @@ impl TagEntry {
     /// Returns its position in a list sorted by `sort`.
     pub fn place(&self, sort: SortKey) -> Place {
         let number = match sort {
-            SortKey::Name => 0,
+            SortKey::Name | SortKey::Version => 0,
             SortKey::Size => self.manifest.size.cast_signed(),
             SortKey::Pushed => self.pushed_at.0,
             SortKey::Pulled => self.manifest.pulled_at.map_or(0, |at| at.0),

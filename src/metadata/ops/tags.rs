@@ -4,8 +4,10 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::liveness;
 use crate::metadata::ops::{accounting, repo_id};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, digest, params};
-use crate::metadata::{Change, ChangeKind, ImmutableTags, PutManifest, sql};
-use crate::oci::Tag;
+use crate::metadata::{
+    Change, ChangeKind, Durability, ImmutableTags, Metadata, Operation, PutManifest, Result, sql,
+};
+use crate::oci::{Tag, version_key};
 
 /// Name of the history of the repository as a whole. No tag has this name.
 pub(in crate::metadata) const REPOSITORY_HISTORY: &str = "";
@@ -13,6 +15,28 @@ pub(in crate::metadata) const REPOSITORY_HISTORY: &str = "";
 /// Maximum number of old rows that one change removes from a history. Each change adds only one row, so a history
 /// shrinks to a reduced setting over time.
 const MAX_TRIMMED_ROWS: i64 = 16;
+
+impl Metadata {
+    /// Fills in, lazily, the version keys of up to `limit` tags that an older version wrote. Returns whether there may
+    /// be more.
+    pub async fn fill_version_keys(&self, limit: usize) -> Result<bool> {
+        self.change_in_background(Operation::FillVersionKeys, Durability::Lazy, move |c| {
+            let mut unfilled = c.prepare_cached(
+                "SELECT repo, name FROM tags /* INDEXED BY tags_without_version_key */
+                 WHERE version_key IS NULL LIMIT ?1",
+            )?;
+            let row = |row: Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let found: Vec<(i64, String)> = unfilled.query_map([limit], row)?.collect::<sql::Result<_>>()?;
+            let mut update =
+                c.prepare_cached("UPDATE tags SET version_key = ?3 WHERE repo = ?1 AND name = ?2")?;
+            for (repo, name) in &found {
+                update.execute(params![repo, name, version_key(name)])?;
+            }
+            Ok(found.len() == limit)
+        })
+        .await
+    }
+}
 
 /// The manifest that a tag points at.
 pub(in crate::metadata) struct TagTarget {
@@ -88,11 +112,15 @@ pub(in crate::metadata) fn point_tag(
     change: &Change,
 ) -> sql::Result<()> {
     let before = find(c, repo, tag)?;
-    let sql = match before {
-        Some(_) => "UPDATE tags SET manifest = ?3, updated_at = ?4 WHERE repo = ?1 AND name = ?2",
-        None => "INSERT INTO tags (repo, name, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)",
-    };
-    c.prepare_cached(sql)?.execute(params![repo, tag, manifest, change.now])?;
+    if before.is_some() {
+        c.prepare_cached("UPDATE tags SET manifest = ?3, updated_at = ?4 WHERE repo = ?1 AND name = ?2")?
+            .execute(params![repo, tag, manifest, change.now])?;
+    } else {
+        c.prepare_cached(
+            "INSERT INTO tags (repo, name, manifest, updated_at, version_key) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![repo, tag, manifest, change.now, version_key(tag)])?;
+    }
     accounting::record_push(c, repo, change.now)?;
     if before.is_none() {
         accounting::change_tags(c, repo, 1)?;

@@ -2,10 +2,11 @@
 
 use super::scene::{SIZE, Scene, at, digest, image, repo, tag};
 use crate::metadata::{
-    EdgeKind, ListPage, ListQuery, MAX_PAGE_BYTES, NameRange, Place, SortKey, TagEntry, Visible,
+    Durability, EdgeKind, ListPage, ListQuery, MAX_PAGE_BYTES, NameRange, Place, SortKey, TagEntry, Visible,
 };
 
-const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
+const SORTS: [SortKey; 5] =
+    [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled, SortKey::Version];
 
 fn sorted(sort: SortKey, descending: bool) -> ListQuery {
     ListQuery { sort, descending, limit: 100, ..ListQuery::default() }
@@ -47,8 +48,13 @@ async fn push_three_images(s: &Scene) {
 /// Each order, ascending and descending.
 pub async fn tags_are_sorted(s: &Scene) {
     push_three_images(s).await;
-    let expected =
-        [["a", "b", "b2", "c"], ["c", "a", "b", "b2"], ["b", "b2", "c", "a"], ["c", "a", "b", "b2"]];
+    let expected = [
+        ["a", "b", "b2", "c"],
+        ["c", "a", "b", "b2"],
+        ["b", "b2", "c", "a"],
+        ["c", "a", "b", "b2"],
+        ["a", "b", "b2", "c"],
+    ];
     for (sort, mut expected) in SORTS.into_iter().zip(expected) {
         assert_eq!(tags(s, &sorted(sort, false)).await, expected, "{sort:?}");
         expected.reverse();
@@ -72,6 +78,41 @@ pub async fn sorted_tags_are_paged(s: &Scene) {
             query.after = Some(next.place);
         }
         assert_eq!(paged, all, "{sort:?} {descending}");
+    }
+}
+
+/// Versions are in order, whether the store has their keys or, after a migration, not yet.
+pub async fn tags_are_sorted_by_version(s: &Scene) {
+    let expected = ["main", "v1.9", "1.10-rc1", "1.10", "v1.10", "1.10-alpine", "1.10.1", "2024-01-15"];
+    let pushed = expected.iter().rev().fold(image("a"), |image, name| image.tag(name));
+    s.put("app", pushed, 1).await;
+    let all_pages = async |descending, search: Option<&str>| {
+        let search = search.map(str::to_owned);
+        let mut query = ListQuery { limit: 3, search, ..sorted(SortKey::Version, descending) };
+        let mut found = Vec::new();
+        loop {
+            let page = entries(s, &query).await;
+            found.extend(page.items.iter().map(|entry| entry.name.to_string()));
+            let Some(next) = page.next else { return found };
+            query.after = Some(next.place);
+        }
+    };
+    let mut descending = expected;
+    descending.reverse();
+    for unfilled in [&[][..], &["v1.9", "1.10"], &expected] {
+        for name in unfilled.iter().copied() {
+            let forget = "UPDATE tags SET version_key = NULL WHERE name = ?1";
+            s.store.write(Durability::Lazy, move |c| c.execute(forget, [name])).await.expect("changed");
+        }
+        assert_eq!(all_pages(false, None).await, expected);
+        assert_eq!(all_pages(true, None).await, descending);
+        assert_eq!(all_pages(false, Some("V1")).await, ["v1.9", "v1.10"]);
+        assert_eq!(s.store.fill_version_keys(8).await.expect("filled"), unfilled.len() == 8);
+        assert!(!s.store.fill_version_keys(8).await.expect("filled"));
+        let count = "SELECT count(*) FROM tags WHERE version_key IS NULL";
+        let unfilled = s.store.read(|c| c.query_row(count, [], |row| row.get::<i64>(0)));
+        assert_eq!(unfilled.expect("read"), 0);
+        assert_eq!(all_pages(false, None).await, expected);
     }
 }
 

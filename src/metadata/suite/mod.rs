@@ -145,6 +145,7 @@ macro_rules! metadata_store_suite {
             blobs_and_manifests_are_paged_for_fsck
             tags_are_sorted
             sorted_tags_are_paged
+            tags_are_sorted_by_version
             tags_are_searched
             tag_entry_describes_its_manifest
             manifest_entry_lists_tags_references_and_indexes

@@ -80,7 +80,7 @@ fn walk(c: &dyn Connection, query: &ListQuery, visible: &Visible) -> sql::Result
         Ok(())
     };
     match query.sort {
-        SortKey::Name => by_name(c, &search, &mut walk, &mut add)?,
+        SortKey::Name | SortKey::Version => by_name(c, &search, &mut walk, &mut add)?,
         sort => by_number(c, sort, &search, &mut walk, &mut add)?,
     }
     Ok(walk)
@@ -298,7 +298,7 @@ pub(in crate::metadata) const NAMES_DOWN: &str = "
 
 fn column(sort: SortKey) -> &'static str {
     match sort {
-        SortKey::Name => "0",
+        SortKey::Name | SortKey::Version => "0",
         SortKey::Size => "bytes",
         SortKey::Pushed => "pushed_at",
         SortKey::Pulled => "pulled_at",

@@ -4,7 +4,7 @@ use super::{Folder, RECOUNT};
 use crate::metadata::Metadata;
 use crate::metadata::sqlite::open;
 use crate::metadata::suite::{Scene, repo};
-use crate::metadata::{SnapshotQuery, Usage};
+use crate::metadata::{ListQuery, SnapshotQuery, SortKey, Usage};
 use crate::retention::{ManifestFacts, Needs};
 
 /// Creates two repositories that have one blob of their own each and share a third, an image with two tags, and a blob
@@ -52,6 +52,29 @@ async fn usage_counters_are_initialised_from_existing_rows() {
     assert_eq!(store.unmeasured(10).await.expect("read"), []);
     assert_eq!(store.totals().await.expect("read").blob_allocated, 3 * 512);
     Scene::new(std::sync::Arc::new(store)).assert_consistent().await;
+}
+
+/// Tags of an older version are listed in the order of versions before and after their keys are filled in.
+#[tokio::test]
+async fn old_tags_are_sorted_by_version() {
+    let folder = Folder::new();
+    let connection = open::create_old_database(folder.path(), 16);
+    let rows = format!(
+        "{OLD_ROWS}
+         UPDATE tags SET name = CASE name WHEN 'v1' THEN '1.10' ELSE '1.9' END;
+         {RECOUNT}"
+    );
+    connection.execute_batch(&rows).expect("filled");
+    drop(connection);
+    let store = folder.store();
+    let query = ListQuery { sort: SortKey::Version, limit: 10, ..ListQuery::default() };
+    let app = "team/app".parse().expect("name");
+    for _ in 0..2 {
+        let page = store.list_tags(&app, &query).await.expect("read").expect("there");
+        let names: Vec<_> = page.items.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["1.9", "1.10"]);
+        assert!(!store.fill_version_keys(10).await.expect("filled"));
+    }
 }
 
 /// Inserts rows whose details have no size limit, as schema versions before the thirteenth did: an image with a
