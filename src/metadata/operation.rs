@@ -119,6 +119,8 @@ pub enum Operation {
     ExpireManifest,
     /// [`crate::metadata::Metadata::rename_repository`]
     RenameRepository,
+    /// [`crate::metadata::Metadata::set_description`]
+    SetDescription,
     /// [`crate::metadata::Metadata::start_deletion`]
     StartDeletion,
     /// [`crate::metadata::Metadata::start_restoration`]

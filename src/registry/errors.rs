@@ -217,7 +217,10 @@ pub enum UndoError {
     Service(#[from] ServiceError),
 }
 
-/// A repository could not be deleted, restored or renamed.
+/// The maximum length of the description of a repository, in characters.
+pub const MAX_DESCRIPTION_CHARS: usize = 4096;
+
+/// A repository could not be deleted, restored, renamed or described.
 #[derive(Debug, Error)]
 pub enum RepositoryError {
     /// There is no such repository, or it is empty.
@@ -229,6 +232,12 @@ pub enum RepositoryError {
     /// Trash under the new name could no longer be restored there.
     #[error("the trash contains images of {0}; restore them or empty the trash of {0} first")]
     InTrash(RepoName),
+    /// The description is too long or no plain text.
+    #[error(
+        "a description is plain text of at most {MAX_DESCRIPTION_CHARS} characters, without control characters \
+         other than line breaks and tabs"
+    )]
+    Description,
     /// It is being deleted or restored.
     #[error("the repository is being deleted or restored")]
     Busy,

@@ -1,6 +1,6 @@
-//! Lists, deletes, restores and renames whole repositories.
+//! Lists, deletes, restores, renames and describes whole repositories.
 
-use super::{Registry, Repository, RepositoryError, ServiceError};
+use super::{MAX_DESCRIPTION_CHARS, Registry, Repository, RepositoryError, ServiceError};
 use crate::metadata::{Change, ListPage, Renaming, RepositoryStep, RepositoryWork, Visible};
 use crate::oci::{RepoName, Tag};
 
@@ -63,6 +63,27 @@ impl Repository {
             Renaming::Busy => Err(RepositoryError::Busy),
             Renaming::Immutable(tag) => Err(RepositoryError::Immutable(tag)),
             Renaming::Refused(over) => Err(ServiceError::OverQuota(over).into()),
+        }
+    }
+
+    /// Sets the description of the repository, which is plain text. An empty one removes it. Line breaks are stored as
+    /// line feeds, and space at the end is not stored.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Description`] if the text is too long or has control characters, [`RepositoryError::Unknown`]
+    /// if the repository is empty.
+    pub async fn set_description(&self, text: &str) -> Result<(), RepositoryError> {
+        self.registry.admit_change()?;
+        let text = text.replace("\r\n", "\n");
+        let text = text.trim_end();
+        let is_plain = |letter: char| matches!(letter, '\n' | '\t') || !letter.is_control();
+        if text.chars().count() > MAX_DESCRIPTION_CHARS || !text.chars().all(is_plain) {
+            return Err(RepositoryError::Description);
+        }
+        let description = (!text.is_empty()).then_some(text);
+        match self.registry.metadata.set_description(&self.name, description).await? {
+            true => Ok(()),
+            false => Err(RepositoryError::Unknown),
         }
     }
 

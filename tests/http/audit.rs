@@ -161,6 +161,7 @@ async fn records_api_changes_with_their_targets() {
     assert_eq!(by("root", Method::PATCH, "/accounts/bob", json!({ "disabled": true })).await, 200);
     assert_eq!(by("boss", Method::DELETE, "/accounts/bob", Value::Null).await, 403);
     assert_eq!(by("boss", Method::POST, "/trash/empty", json!({})).await, 403);
+    assert_eq!(by("boss", Method::PATCH, app, json!({ "description": "x" })).await, 200);
     assert_eq!(by("boss", Method::POST, &format!("{app}/rename"), json!({ "to": "team/new" })).await, 204);
     assert_eq!(by("root", Method::GET, "/accounts", Value::Null).await, 200);
     assert_eq!(by("ann", Method::GET, "/accounts", Value::Null).await, 403);
@@ -178,6 +179,7 @@ async fn records_api_changes_with_their_targets() {
             "root account-update  bob (disabled) allowed 200",
             "boss account-remove  bob denied 403",
             "boss trash-empty  - denied 403",
+            "boss repository-update team/app - allowed 200",
             "boss repository-rename team/app team/new allowed 204",
             "ann read  /api/v1/accounts denied 403",
         ]

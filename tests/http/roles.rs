@@ -397,6 +397,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         "renameRepository" => {
             (OnRepository(Admin), none(), Some(json!({ "to": format!("{repository}/new") })))
         }
+        "updateRepository" => (OnRepository(Admin), none(), Some(json!({ "description": "x" }))),
         "restoreFromTrash" => {
             (OnRepository(Admin), none(), Some(json!({ "repository": repository, "tag": "none" })))
         }

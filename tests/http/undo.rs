@@ -245,6 +245,36 @@ async fn renames_a_repository() {
 }
 
 #[tokio::test]
+async fn a_repository_keeps_its_description() {
+    let server = open_server().await;
+    let describe = |path: &str, text: &str| {
+        server.request(reqwest::Method::PATCH, path).json(&json!({ "description": text }))
+    };
+    refusal(describe(APP, "x"), 404).await;
+    server.push_image("team/app", "latest", b"one").await;
+    assert_eq!(get::<Repository>(&server, APP).await.description, None);
+    let described: Repository = answer(describe(APP, "Line 1\r\n<b>line 2</b>\t\u{1f40b} \n"), 200).await;
+    assert_eq!(described.description.as_deref(), Some("Line 1\n<b>line 2</b>\t\u{1f40b}"));
+    let page: Page<Repository> = get(&server, "/api/v1/repositories").await;
+    assert_eq!(page.items, [described.clone()]);
+    for invalid in ["\u{1b}[2J", "a\0", &"ä".repeat(4097)] {
+        refusal(describe(APP, invalid), 400).await;
+    }
+    refusal(server.request(reqwest::Method::PATCH, APP).json(&json!({})), 400).await;
+    answer::<()>(post(&server, &format!("{APP}/rename"), &json!({ "to": "moved" })), 204).await;
+    let moved = "/api/v1/repositories/moved";
+    assert_eq!(get::<Repository>(&server, moved).await.description, described.description);
+    answer::<Work>(server.delete(moved), 202).await;
+    work(&server).await;
+    refusal(describe(moved, "x"), 404).await;
+    answer::<Work>(post(&server, &format!("{moved}/restore"), &json!({})), 202).await;
+    work(&server).await;
+    assert_eq!(get::<Repository>(&server, moved).await.description, described.description);
+    assert!(answer::<Repository>(describe(moved, &"ä".repeat(4096)), 200).await.description.is_some());
+    assert_eq!(answer::<Repository>(describe(moved, " \n"), 200).await.description, None);
+}
+
+#[tokio::test]
 async fn immutable_tags_reject_changes() {
     let server = open_server().await;
     let (_, first) = server.push_image("team/app", "latest", b"one").await;

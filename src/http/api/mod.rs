@@ -90,7 +90,7 @@ pub use policies::{
 };
 pub use problem::Problem;
 pub use removed::{Removed, RemovedKind, RemovedTag};
-pub use repositories::{Repositories, Repository};
+pub use repositories::{Repositories, Repository, RepositoryUpdate};
 pub use repository_lifecycle::{RenameRequest, UndeleteRequest, Work};
 pub use retention::{Applied, ApplyRequest, Plan, PlanItem, PlanParameters, Run, Skipped};
 pub use scrub::{Damaged, Finding, Scrub};

@@ -200,6 +200,7 @@ impl From<RepositoryError> for Problem {
             RepositoryError::Occupied(_) | RepositoryError::InTrash(_) | RepositoryError::Busy => {
                 Self::new(StatusCode::CONFLICT, error)
             }
+            RepositoryError::Description => Self::bad(error),
             RepositoryError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
             RepositoryError::Service(error) => error.into(),
         }

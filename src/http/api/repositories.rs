@@ -1,4 +1,4 @@
-//! Lists and describes repositories.
+//! Lists repositories and sets their descriptions.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{InQuery, RepositoryPath};
+use super::extract::{InQuery, RepositoryPath, WithBody};
 use super::page::page;
-use super::problem::Errors;
-use super::rights::{Reader, Requester};
+use super::problem::{ChangeErrors, Errors};
+use super::rights::{Administers, ChangeRight, Reader, Requester};
 use super::{Api, ListParameters, Page, Problem, Sort, Time};
 use crate::metadata::RepositoryEntry;
 
@@ -32,6 +32,18 @@ pub struct Repository {
     /// When something was last pulled from it, even if that no longer exists; `null` if never.
     #[schema(required)]
     pub pulled_at: Option<Time>,
+    /// What users wrote about it, as plain text; `null` if nothing.
+    #[schema(required)]
+    pub description: Option<String>,
+}
+
+/// Changes to a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepositoryUpdate {
+    /// The new description, as plain text; empty to remove it.
+    #[schema(max_length = 4096)]
+    pub description: String,
 }
 
 /// A page of repositories.
@@ -46,12 +58,13 @@ impl From<RepositoryEntry> for Repository {
             bytes: entry.bytes,
             pushed_at: entry.pushed_at.into(),
             pulled_at: entry.pulled_at.map(Time),
+            description: entry.description,
         }
     }
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, update))
 }
 
 /// Lists the repositories that have content to pull.
@@ -80,6 +93,25 @@ async fn list(
 )]
 async fn get(reader: Reader) -> Result<Json<Repository>, Problem> {
     let found = reader.repository().await?;
+    let entry = found.ok_or_else(|| Problem::unknown("repository unknown to the registry"))?;
+    Ok(Json(entry.into()))
+}
+
+/// Sets the description of a repository.
+#[utoipa::path(
+    patch, path = "/repositories/{name}", operation_id = "updateRepository", tag = "repositories",
+    params(RepositoryPath), request_body = RepositoryUpdate,
+    responses(
+        (status = OK, description = "The repository after the change.", body = Repository),
+        Errors, ChangeErrors
+    )
+)]
+async fn update(
+    WithBody { right, body: update, audit, .. }: WithBody<ChangeRight<Administers>, RepositoryUpdate>,
+) -> Result<Json<Repository>, Problem> {
+    right.repository.set_description(&update.description).await?;
+    audit.mark_done();
+    let found = right.into_reader().repository().await?;
     let entry = found.ok_or_else(|| Problem::unknown("repository unknown to the registry"))?;
     Ok(Json(entry.into()))
 }

@@ -132,6 +132,7 @@ pub(super) fn action(method: &Method, path: &str) -> Option<AuditAction> {
         ("POST", "/repositories/{name}/tags/{tag}/rollback") => TagRollback,
         ("DELETE", "/repositories/{name}/manifests/{digest}") => ManifestDelete,
         ("DELETE", "/repositories/{name}") => RepositoryDelete,
+        ("PATCH", "/repositories/{name}") => RepositoryUpdate,
         ("POST", "/repositories/{name}/restore") => RepositoryRestore,
         ("POST", "/repositories/{name}/rename") => RepositoryRename,
         ("POST", "/trash/restore") => TrashRestore,
@@ -216,6 +217,7 @@ audit_bodies! {
 }
 
 // The path names everything that the request affects.
+impl AuditBody for super::RepositoryUpdate {}
 impl AuditBody for UndeleteRequest {}
 impl AuditBody for Policy {}
 // Such a request changes nothing.

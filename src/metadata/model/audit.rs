@@ -139,6 +139,8 @@ pub enum AuditAction or UnknownAction {
     RepositoryRestore = "repository-restore",
     /// Rename a repository.
     RepositoryRename = "repository-rename",
+    /// Set the description of a repository.
+    RepositoryUpdate = "repository-update",
     /// Set a policy.
     PolicySet = "policy-set",
     /// Remove a policy.

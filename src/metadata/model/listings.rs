@@ -86,11 +86,13 @@ pub struct RepositoryEntry {
     pub pushed_at: Timestamp,
     /// When something was last pulled from it, even if that is gone by now.
     pub pulled_at: Option<Timestamp>,
+    /// What users wrote about it, as plain text.
+    pub description: Option<String>,
 }
 
 impl Weigh for RepositoryEntry {
     fn weight(&self) -> usize {
-        192 + 2 * self.name.as_str().len()
+        192 + 2 * self.name.as_str().len() + 2 * text_weight(self.description.as_ref())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Changes to whole repositories: renames, deletions, restorations, and the removal of empty rows.
+//! Changes to whole repositories: renames, descriptions, deletions, restorations, and the removal of empty rows.
 
 use crate::metadata::ops::tags::REPOSITORY_HISTORY;
 use crate::metadata::ops::undo::deletion;
@@ -25,6 +25,19 @@ impl Metadata {
         let change = change.clone();
         self.change(Operation::RenameRepository, Durability::Full, move |c| {
             Ok(quotas::within(c, |c| rename(c, &from, &to, &change))?.unwrap_or_else(Renaming::Refused))
+        })
+        .await
+    }
+
+    /// Sets or removes the description of a repository that has a live manifest. Returns whether there is one. A
+    /// description stays with the repository when it is renamed, and when it is deleted and restored.
+    pub async fn set_description(&self, repo: &RepoName, description: Option<&str>) -> Result<bool> {
+        let name = repo.clone();
+        let description = description.map(str::to_owned);
+        self.change(Operation::SetDescription, Durability::Full, move |c| {
+            let mut update =
+                c.prepare_cached("UPDATE repositories SET description = ?2 WHERE name = ?1 AND live > 0")?;
+            Ok(update.execute(params![name.as_str(), description])? > 0)
         })
         .await
     }

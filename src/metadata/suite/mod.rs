@@ -272,6 +272,7 @@ macro_rules! metadata_store_suite {
             tags_that_share_a_blob_are_counted
             sizes_of_contents_are_summed
             tag_is_listed_with_its_author_and_aliases
+            a_description_stays_with_its_repository
             repository_is_deleted_and_restored
             earlier_deletion_is_restored
             a_push_survives_the_deletion_of_its_repository

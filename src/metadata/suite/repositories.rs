@@ -49,6 +49,29 @@ async fn catalog(s: &Scene) -> Vec<crate::oci::RepoName> {
     s.store.repositories(None, 100).await.expect("listed")
 }
 
+/// A description belongs to a repository with content, and moves with it.
+pub async fn a_description_stays_with_its_repository(s: &Scene) {
+    let describe = async |name: &str, text: Option<&str>| {
+        s.store.set_description(&repo(name), text).await.expect("an answer")
+    };
+    let description = async |name: &str| {
+        let entry = s.store.repository_entry(&repo(name)).await.expect("an answer");
+        entry.expect("a repository").description
+    };
+    assert!(!describe("app", Some("text")).await, "there is none");
+    fill(s).await;
+    assert_eq!(description("app").await, None);
+    assert!(describe("app", Some("text")).await);
+    assert_eq!(rename(s, "app", "moved", 1).await, Renaming::Done);
+    assert_eq!(description("moved").await.as_deref(), Some("text"));
+    delete_all(s, "moved", 2).await;
+    assert!(!describe("moved", None).await, "it is empty");
+    restore_all(s, "moved", None, 3).await;
+    assert_eq!(description("moved").await.as_deref(), Some("text"));
+    assert!(describe("moved", None).await);
+    assert_eq!(description("moved").await, None);
+}
+
 /// Everything is removed in steps that each leave the rest consistent, and everything is restored.
 pub async fn repository_is_deleted_and_restored(s: &Scene) {
     fill(s).await;

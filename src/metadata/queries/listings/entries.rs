@@ -27,7 +27,7 @@ pub(in crate::metadata) struct TagRead {
 
 pub(in crate::metadata) fn repository(c: &dyn Connection, id: i64) -> sql::Result<Option<RepositoryEntry>> {
     let mut query = c.prepare_cached(
-        "SELECT name, tags, live, bytes, pushed_at, pulled_at FROM repositories WHERE id = ?1",
+        "SELECT name, tags, live, bytes, pushed_at, pulled_at, description FROM repositories WHERE id = ?1",
     )?;
     let entry = |row: Row<'_>| {
         Ok(RepositoryEntry {
@@ -37,6 +37,7 @@ pub(in crate::metadata) fn repository(c: &dyn Connection, id: i64) -> sql::Resul
             bytes: row.get(3)?,
             pushed_at: row.get(4)?,
             pulled_at: read_time(row, 5)?,
+            description: row.get(6)?,
         })
     };
     query.query_row([id], entry).optional()
