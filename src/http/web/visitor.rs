@@ -119,7 +119,7 @@ impl Visitor {
             is_open,
             csrf: csrf.unwrap_or_default(),
             notice: notice.and_then(|(_, code)| Notice::text(code)),
-            here: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            here: parts.uri.path_and_query().map_or_else(String::new, |here| without_notice(here.as_str())),
         };
         let now = web.state.registry.clock().now();
         let host = forwarded::host(parts);
@@ -244,6 +244,13 @@ impl Visitor {
     }
 }
 
+/// Removes the notice of the previous action from a path and query, because the page may become that of the next action.
+fn without_notice(here: &str) -> String {
+    let Some((path, query)) = here.split_once('?') else { return here.to_owned() };
+    let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("notice=")).collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+}
+
 /// Marks an anonymous visitor, so that forms can be bound to a browser.
 fn mark_visitor(web: &Web) -> Option<String> {
     let now = web.state.registry.clock().now();
@@ -262,5 +269,17 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // `router::complete` has added it.
         Ok(parts.extensions.get::<Self>().cloned().expect("every page has a visitor"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_page_has_no_notice() {
+        assert_eq!(without_notice("/r/app?sort=size&notice=tags-deleted"), "/r/app?sort=size");
+        assert_eq!(without_notice("/r/app?notice=tags-deleted"), "/r/app");
+        assert_eq!(without_notice("/r/app"), "/r/app");
     }
 }
