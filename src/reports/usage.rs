@@ -5,6 +5,7 @@ use super::Reports;
 use crate::metadata::{
     BigBlob, ColdTag, QuotaUse, ReclaimableSummary, RepoUsage, Scope, Totals, Usage, UsageDay,
 };
+use crate::oci::RepoName;
 use crate::registry::{BudgetState, ServiceError, Stored};
 use crate::store::Space;
 
@@ -116,6 +117,14 @@ impl Reports {
             budget: self.registry.budget().await?,
             days: metadata.days(MAX_DAYS).await?,
         })
+    }
+
+    /// Returns what one repository uses. Reads only its sums.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn repository_usage(&self, name: &RepoName) -> Result<Usage, ServiceError> {
+        Ok(self.registry.metadata().usage(&Scope::One(name.clone())).await?)
     }
 
     /// Returns the totals of the last `limit` days, oldest first.

@@ -469,6 +469,27 @@ async fn a_repository_is_renamed_deleted_and_restored() {
 }
 
 #[tokio::test]
+async fn a_repository_has_a_description() {
+    let server = open_server().await;
+    server.push_image("app", "1.10", b"one").await;
+    server.push_image("app", "1.9", b"two").await;
+    let browser = Browser::new(&server, "/r/app").await;
+    browser.get("/r/app").await.shows("Add a description");
+    let text = format!("The app.\r\n{HOSTILE}");
+    let done = browser.act("repositories/describe", &[("repository", "app"), ("description", &text)]).await;
+    assert_eq!(done.location, "/r/app?notice=description-saved");
+    let page = browser.get("/r/app").await;
+    page.shows(&format!("The app.\n{ESCAPED}</p>")).hides(HOSTILE);
+    // By default tags are in the order of versions, newest first.
+    let newer = page.text.find("<a href=\"/r/app:1.10\">").expect("listed");
+    assert!(newer < page.text.find("<a href=\"/r/app:1.9\">").expect("listed"));
+    let long = "x".repeat(5000);
+    let refused =
+        browser.act("repositories/describe", &[("repository", "app"), ("description", &long)]).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn protected_and_immutable_tags_have_badges() {
     let list =
         |tag: &str| TagList { repositories: Vec::new(), tags: vec![tag.to_owned()], except: Vec::new() };

@@ -308,7 +308,7 @@ async fn forms_of_this_server_are_accepted_by_every_action() {
             // Without other fields, nothing is changed.
             let request = browser.form(action, &token, &[]).header(ORIGIN, origin.as_str());
             let page = browser.send(request).await;
-let is_refused = page.html.contains("another site") || page.html.contains("sent this form");
+            let is_refused = page.html.contains("another site") || page.html.contains("sent this form");
             assert!(!is_refused, "{action} from {origin}: {}", page.html);
         }
     }

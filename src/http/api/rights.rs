@@ -31,7 +31,7 @@ use crate::memory::OutOfMemory;
 use crate::metadata::{
     ChangeQuery, EventKind, EventPage, HistoryEntry, ListPage, ListQuery, Metadata, NamespaceEntry, Page,
     RecentChanges, RecentPush, RepositoryEntry, RepositoryStep, Role, Scope, SearchResults, UntaggedPage,
-    Visible,
+    Usage, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Access, Emptied, ManifestError, Registry, Repository, ServiceError};
@@ -341,6 +341,11 @@ impl Reader {
 
     pub(in crate::http) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
         self.reports().repository(&self.name).await
+    }
+
+    /// What the repository uses.
+    pub(in crate::http) async fn usage(&self) -> Result<Usage, ServiceError> {
+        self.reports().repository_usage(&self.name).await
     }
 
     pub(in crate::http) async fn tags(

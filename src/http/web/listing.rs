@@ -31,6 +31,7 @@ impl Listing {
             Some("size") => Sort::Size,
             Some("pushed") => Sort::Pushed,
             Some("pulled") => Sort::Pulled,
+            Some("version") => Sort::Version,
             Some(other) => return Err(Problem::bad(format_args!("sort: there is no order {other:?}"))),
         };
         let order = match visitor.query("order") {
@@ -153,6 +154,7 @@ fn sort_name(sort: Sort) -> &'static str {
         Sort::Size => "size",
         Sort::Pushed => "pushed",
         Sort::Pulled => "pulled",
+        Sort::Version => "version",
     }
 }
 

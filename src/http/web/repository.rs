@@ -15,13 +15,15 @@ use super::state::Action;
 use super::visitor::{Chrome, Visitor};
 use crate::auth;
 use crate::http::api::{self, Problem, Reader, Sort};
-use crate::metadata::{AuditAction, ChangeKind, ListQuery, RepositoryEntry, RepositoryStep, Scope, SortKey};
+use crate::metadata::{
+    AuditAction, ChangeKind, ListQuery, RepositoryEntry, RepositoryStep, Scope, SortKey, Usage,
+};
 use crate::oci::{Digest, Reference, RepoName, Tag};
-use crate::registry::ManifestError;
+use crate::registry::{MAX_DESCRIPTION_CHARS, ManifestError};
 use crate::reports::ListedTag;
 
 /// The order of tags unless the visitor chooses another.
-const DEFAULT_SORT: Sort = Sort::Name;
+const DEFAULT_SORT: Sort = Sort::Version;
 
 /// The maximum number of platforms that the list shows of a tag.
 const MAX_SHOWN_PLATFORMS: usize = 4;
@@ -33,6 +35,7 @@ struct RepositoryPage<'a> {
     name: &'a RepoName,
     namespaces: Vec<Namespace>,
     entry: Option<RepositoryEntry>,
+    usage: Usage,
     pulled: Option<Moment>,
     pushed: Option<Moment>,
     rights: Rights,
@@ -103,6 +106,7 @@ pub(super) async fn show(visitor: Visitor, name: RepoName) -> PageResult {
         });
     }
     let template = RepositoryPage {
+        usage: reader.usage().await?,
         chrome: visitor.chrome(),
         namespaces: namespaces(name.as_str()),
         pushed: entry.as_ref().map(|entry| visitor.moment(entry.pushed_at)),
@@ -157,6 +161,7 @@ pub(super) fn actions() -> Vec<Action> {
     vec![
         Action::new("/actions/tags/delete", AuditAction::TagDelete, delete_tags),
         Action::new("/actions/tags/add", AuditAction::TagPoint, add_tag),
+        Action::new("/actions/repositories/describe", AuditAction::RepositoryUpdate, describe),
     ]
 }
 
@@ -216,4 +221,13 @@ async fn add_tag(form: Form) -> ActionResult {
     let repository = form.visitor.requester().repository_to_change(name.clone(), auth::Action::Push)?;
     repository.point_tag(tag.clone(), &digest).await?;
     Ok(Done::go_to(tag_path(&name, &tag)).saying(Notice::TagAdded))
+}
+
+/// Sets the description of a repository; an empty one removes it.
+async fn describe(form: Form) -> ActionResult {
+    let name: RepoName = form.parse("repository")?;
+    form.audit(Some(Scope::One(name.clone())), None);
+    let repository = form.visitor.requester().repository_to_change(name.clone(), auth::Action::Administer)?;
+    repository.set_description(form.text("description")).await?;
+    Ok(Done::go_to(repository_path(&name)).saying(Notice::DescriptionSaved))
 }

@@ -101,7 +101,9 @@ impl Visitor {
             // Only forms need a token. Visitors without any form get no cookie.
             let is_asset = parts.uri.path().starts_with("/assets/");
             let has_forms = is_trusted || !is_open || parts.uri.path() == SIGN_IN_PATH;
-            let mark = (has_forms && !is_asset && parts.method == Method::GET).then(|| mark_visitor(web)).flatten()?;
+            let mark = (has_forms && !is_asset && parts.method == Method::GET)
+                .then(|| mark_visitor(web))
+                .flatten()?;
             let token = csrf_token(&mark);
             set_cookie = Some(session_cookie.set(&mark, VISITOR_MARK_LIFETIME));
             Some(token)
