@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
-use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::string_map;
@@ -104,9 +105,9 @@ struct Runtime<'a> {
     #[serde(default, deserialize_with = "lenient")]
     env: Words,
     #[serde(default, deserialize_with = "lenient")]
-    exposed_ports: BTreeMap<String, IgnoredAny>,
+    exposed_ports: BTreeMap<String, Value>,
     #[serde(default, deserialize_with = "lenient")]
-    volumes: BTreeMap<String, IgnoredAny>,
+    volumes: BTreeMap<String, Value>,
     #[serde(default, deserialize_with = "lenient")]
     stop_signal: String,
     #[serde(borrow, default)]

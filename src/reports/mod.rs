@@ -4,6 +4,7 @@
 //! The caller decides whether the client may read a report.
 
 mod listings;
+mod make_overview;
 mod overview;
 mod recent;
 mod sharing;

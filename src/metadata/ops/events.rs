@@ -121,17 +121,15 @@ fn visible_events(
     limit: usize,
 ) -> sql::Result<EventPage> {
     let mut items = Vec::new();
-    let mut examined = 0;
     let mut last = None;
     let mut query =
         c.prepare_cached("SELECT id, at, kind, facts FROM events WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?;
     let values = params![before.unwrap_or(i64::MAX), limit_plus_one(MAX_EVENTS_EXAMINED)];
-    for event in query.query_map(values, read_event)? {
+    for (examined, event) in query.query_map(values, read_event)?.enumerate() {
         let event = event?;
         if items.len() == limit || examined == MAX_EVENTS_EXAMINED {
             return Ok(EventPage { items, next: last });
         }
-        examined += 1;
         last = Some(event.id);
         let repositories = event.details.repositories();
         if !repositories.is_empty() && repositories.into_iter().all(|repo| visible.shows(repo)) {
