@@ -1,25 +1,23 @@
-//! The retention policies in force, quotas, presets, plans, and what runs have removed.
+//! The retention policies in force, quotas, presets, and what runs have removed.
 
 use std::sync::Arc;
 
 use askama::Template;
 use http::StatusCode;
-use uuid::Uuid;
 
 use super::form::Form;
-use super::format::{Moment, counted, filters};
-use super::page::{ActionResult, Done, Notice, PageResult, page, redirect};
-use super::policy_editor;
+use super::format::{Moment, filters};
+use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::policy_text::{RuleView, parse_policies, rules};
 use super::state::Action;
 use super::visitor::{Chrome, Visitor};
-use crate::http::api::{self, ApplyRequest, PlanItem, Problem, RegistryReader};
+use crate::http::api::Problem;
 use crate::http::query::encode;
-use crate::jobs::retention::{PlanReport, Source};
+use crate::jobs::retention::Source;
 use crate::metadata::{AuditAction, QuotaUse, RetentionRun, RunCause};
-use crate::oci::{RepoName, Tag};
-use crate::retention::{Action as RuleAction, PRESETS, Policies, Policy, Rule, TagList};
+use crate::retention::{PRESETS, Policies, Policy, TagList};
 
-/// The number of rows on a page of a plan or of runs.
+/// The number of runs on a page.
 const PAGE_ITEMS: usize = 50;
 
 /// The number of runs and of changes on the page of the policies.
@@ -52,13 +50,6 @@ struct PolicyView {
     in_file: bool,
     set_at: Option<Moment>,
     by: Option<String>,
-}
-
-/// A rule in words.
-pub(super) struct RuleView {
-    pub(super) name: String,
-    pub(super) keeps: bool,
-    pub(super) words: String,
 }
 
 /// Protected or immutable tags.
@@ -113,12 +104,7 @@ struct ChangeView {
 }
 
 pub(super) fn actions() -> Vec<Action> {
-    let mut actions = vec![
-        Action::new("/actions/policies/remove", AuditAction::PolicyRemove, remove),
-        Action::new("/actions/policies/apply", AuditAction::RetentionApply, apply),
-    ];
-    actions.extend(policy_editor::actions());
-    actions
+    vec![Action::new("/actions/policies/remove", AuditAction::PolicyRemove, remove)]
 }
 
 /// The policies in force and everything around them.
@@ -173,16 +159,6 @@ fn view(visitor: &Visitor, policy: &Policy, source: &Source) -> PolicyView {
     }
 }
 
-/// Describes rules in words.
-pub(super) fn rules(rules: &[Rule]) -> Vec<RuleView> {
-    let view = |rule: &Rule| RuleView {
-        name: rule.name.clone(),
-        keeps: rule.action == RuleAction::Keep,
-        words: rule.describe(),
-    };
-    rules.iter().map(view).collect()
-}
-
 fn fixed_tags(file: &Policies) -> Vec<FixedTags> {
     let listed = |list: &[String], all: &str| {
         if list.is_empty() { all.to_owned() } else { list.join(", ") }
@@ -199,7 +175,7 @@ fn fixed_tags(file: &Policies) -> Vec<FixedTags> {
 
 fn presets() -> Vec<PresetView> {
     let view = |preset: &crate::retention::Preset| {
-        let policies = policy_editor::parse_policies(preset.toml).unwrap_or_default();
+        let policies = parse_policies(preset.toml).unwrap_or_default();
         let own = policies.first().map(|policy| rules(&policy.rules)).unwrap_or_default();
         PresetView { name: preset.name, toml: preset.toml, rules: own }
     };
@@ -264,164 +240,6 @@ pub(super) async fn show_runs(visitor: Visitor) -> PageResult {
     Ok(page(StatusCode::OK, &template))
 }
 
-/// A page of a plan.
-pub(super) struct PlanView {
-    id: Uuid,
-    made_at: Moment,
-    tags: u64,
-    tags_kept: u64,
-    manifests: u64,
-    would_free: Option<u64>,
-    pub(super) kept_left_out: bool,
-    /// Whether the rows leave out what stays.
-    pub(super) only_expiring: bool,
-    pub(super) rows: Vec<PlanRow>,
-    /// The number of the first row of the next page.
-    pub(super) next: Option<String>,
-    pub(super) is_continued: bool,
-}
-
-/// The decision on a tag or a manifest.
-pub(super) struct PlanRow {
-    pub(super) item: PlanItem,
-    /// The address of the tag or the manifest.
-    pub(super) href: String,
-    pub(super) short: String,
-    pub(super) bytes: Option<u64>,
-}
-
-impl PlanView {
-    /// The rows of a plan from number `from` on.
-    pub(super) async fn of(
-        visitor: &Visitor,
-        reader: &RegistryReader,
-        plan: &PlanReport,
-        from: usize,
-        only_expiring: bool,
-    ) -> Result<Self, Problem> {
-        let shown = api::plan_page(plan, from, PAGE_ITEMS, only_expiring);
-        let mut rows = Vec::with_capacity(shown.items.len());
-        for item in shown.items {
-            rows.push(plan_row(reader, item).await?);
-        }
-        Ok(Self {
-            id: shown.plan,
-            made_at: visitor.moment(shown.made_at.0),
-            tags: shown.tags,
-            tags_kept: shown.tags_kept,
-            manifests: shown.manifests,
-            would_free: shown.would_free,
-            kept_left_out: shown.kept_left_out,
-            only_expiring,
-            rows,
-            next: shown.next,
-            is_continued: from > 0,
-        })
-    }
-
-    /// The address of a page of the plan.
-    fn link(&self, only_expiring: bool, from: Option<&str>) -> String {
-        let all = if only_expiring { "" } else { "&show=all" };
-        let after = from.map_or_else(String::new, |from| format!("&after={from}"));
-        format!("/policies/plan?plan={}{all}{after}", self.id)
-    }
-
-    /// The address of the first page of the same rows.
-    pub(super) fn first_link(&self) -> String {
-        self.link(self.only_expiring, None)
-    }
-
-    /// The address of the next page.
-    pub(super) fn next_link(&self) -> Option<String> {
-        let next = self.next.as_deref()?;
-        Some(self.link(self.only_expiring, Some(next)))
-    }
-
-    /// The address of the plan with what stays.
-    pub(super) fn whole_link(&self) -> String {
-        self.link(false, None)
-    }
-
-    /// The address of the plan without what stays.
-    pub(super) fn expiring_link(&self) -> String {
-        self.link(true, None)
-    }
-
-    /// What the plan does, in a sentence.
-    pub(super) fn summary(&self) -> String {
-        if self.tags == 0 && self.manifests == 0 {
-            return format!("Nothing would be removed. {} stay.", counted(self.tags_kept, "tag"));
-        }
-        let freed = self.would_free.map_or_else(String::new, |bytes| {
-            format!(", which frees {} once the trash is emptied", super::format::bytes(bytes))
-        });
-        format!(
-            "{} and {} would move to the trash{freed}. {} stay.",
-            counted(self.tags, "tag"),
-            counted(self.manifests, "manifest"),
-            counted(self.tags_kept, "tag")
-        )
-    }
-}
-
-async fn plan_row(reader: &RegistryReader, item: PlanItem) -> Result<PlanRow, Problem> {
-    let unreadable = |_| Problem::failed();
-    let repo: RepoName = item.repository.parse().map_err(|_| Problem::failed())?;
-    let digest = item.digest.parse().map_err(unreadable)?;
-    let (href, bytes) = if let Some(tag) = &item.tag {
-        let tag: Tag = tag.parse().map_err(|_| Problem::failed())?;
-        let entry = reader.metadata().tag_entry(&repo, &tag).await?;
-        (format!("/r/{repo}:{tag}"), entry.map(|entry| entry.manifest.size))
-    } else {
-        let entry = reader.metadata().manifest_entry(&repo, &digest).await?;
-        (format!("/r/{repo}@{digest}"), entry.map(|(entry, _)| entry.size))
-    };
-    Ok(PlanRow { href, short: super::format::short(&digest), bytes, item })
-}
-
-#[derive(Template)]
-#[template(path = "web/plan.html")]
-struct PlanPage<'a> {
-    chrome: &'a Chrome,
-    plan: PlanView,
-    /// Whether the visitor may apply it now.
-    can_apply: bool,
-    is_current: bool,
-}
-
-/// A plan: what the policies in force, or those of a preview, would do. Without an id a new one is made.
-pub(super) async fn show_plan(visitor: Visitor) -> PageResult {
-    let reader = visitor.requester().registry_reader()?;
-    let Some(id) = visitor.query("plan") else {
-        let repo = visitor.query("repository").map(str::trim).map(str::parse::<RepoName>).transpose();
-        let repo = repo.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
-        let plan = reader.retention.plan(repo.as_ref(), false).await?;
-        return Ok(redirect(&format!("/policies/plan?plan={}", plan.id)));
-    };
-    let id = id.parse().map_err(|_| Problem::bad("plan: not the id of a plan"))?;
-    let plan = reader.retention.stored_plan(id)?;
-    let from = visitor.query("after").map(str::parse).transpose();
-    let from = from.map_err(|_| Problem::bad("after: not a position in this list"))?.unwrap_or(0);
-    let only_expiring = visitor.query("show") != Some("all");
-    let is_current = reader.retention.is_current(&plan);
-    let template = PlanPage {
-        chrome: visitor.chrome(),
-        plan: PlanView::of(&visitor, &reader, &plan, from, only_expiring).await?,
-        can_apply: is_current && plan.steps() > 0 && visitor.requester().registry_admin().is_ok(),
-        is_current,
-    };
-    Ok(page(StatusCode::OK, &template))
-}
-
-async fn apply(form: Form) -> ActionResult {
-    let plan: Uuid = form.parse("plan")?;
-    form.audit(None, plan.to_string());
-    let admin = form.visitor.requester().registry_admin()?;
-    let request = ApplyRequest { plan: Some(plan), ..ApplyRequest::default() };
-    api::apply_plan(&admin, request).await?;
-    Ok(Done::go_to("/policies").saying(Notice::PolicyApplied))
-}
-
 async fn remove(form: Form) -> ActionResult {
     let name = form.text("name").to_owned();
     form.audit(None, name.clone());
@@ -432,6 +250,6 @@ async fn remove(form: Form) -> ActionResult {
 }
 
 /// The address of the editor for a policy.
-pub(super) fn edit_link(name: &str) -> String {
+fn edit_link(name: &str) -> String {
     format!("/policies/edit?name={}", encode(name))
 }

@@ -19,8 +19,8 @@ use super::shown_once::ShownOnce;
 use super::state::{Action, Web};
 use super::visitor::Visitor;
 use super::{
-    activity, assets, background, credentials, live, manage, manifest, people, policies, policy_editor,
-    profile, repositories, repository, roles, search, sign_in, start, teams, trash, untagged,
+    activity, assets, background, credentials, live, manage, manifest, people, plans, policies,
+    policy_editor, profile, repositories, repository, roles, search, sign_in, start, teams, trash, untagged,
 };
 use crate::http::api::{Api, Problem, record_outcome, reserve_memory};
 use crate::http::layers::audit::AuditedOperation;
@@ -34,6 +34,8 @@ fn actions() -> Vec<Action> {
         manage::actions(),
         manifest::actions(),
         policies::actions(),
+        plans::actions(),
+        policy_editor::actions(),
         trash::actions(),
         background::actions(),
         profile::actions(),
@@ -63,7 +65,7 @@ fn pages() -> Router<Arc<Web>> {
         .route("/raw/{*reference}", get(manifest::raw))
         .route("/policies", get(policies::show))
         .route("/policies/edit", get(policy_editor::show))
-        .route("/policies/plan", get(policies::show_plan))
+        .route("/policies/plan", get(plans::show))
         .route("/policies/runs", get(policies::show_runs))
         .route("/trash", get(trash::show))
         .route("/activity", get(activity::show))
