@@ -348,6 +348,38 @@ fn rejects_values_out_of_range() {
         error_in_file("[manifests]\nmax_size = \"1GiB\""),
         "manifests.max_size (in orlop.toml): must be from 1KiB to 64MiB, not 1GiB"
     );
+    assert_eq!(
+        error_in_file("[auth]\nsession_lifetime = \"1s\""),
+        "auth.session_lifetime (in orlop.toml): must be from 5m to 365d, not 1s"
+    );
+}
+
+#[test]
+fn origins_are_written_as_browsers_write_them() {
+    let load = |origin: &str| Config::load(&file(&format!("[server]\ncors_origins = [\"{origin}\"]")).1);
+    for valid in [
+        "https://pages.example.com",
+        "http://10.0.0.2:8080",
+        "http://[::1]:3000",
+        "https://xn--bcher-kva.example",
+    ] {
+        assert_eq!(load(valid).expect("valid").server.cors_origins[0].to_string(), valid);
+    }
+    for invalid in [
+        "*",
+        "null",
+        "pages.example.com",
+        "https://pages.example.com/",
+        "https://pages.example.com/x",
+        "https://Pages.example.com",
+        "https://pages.example.com:443",
+        "https://a@pages.example.com",
+        "ftp://pages.example.com",
+        "https://bücher.example",
+    ] {
+        let message = error_in_file(&format!("[server]\ncors_origins = [\"{invalid}\"]"));
+        assert!(message.contains("is not an origin as browsers write it"), "{message}");
+    }
 }
 
 #[test]

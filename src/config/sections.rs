@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::acme::Acme;
 use super::auth::{Auth, IdentityProvider, TokenAuthority};
 use super::units::{
-    Budget, CollectorUrl, Count, Listen, LogFilter, Network, Percent, Period, PublicUrl, Size, Span, Untagged,
+    Budget, CollectorUrl, Count, Listen, LogFilter, Network, Percent, Period, PublicUrl, Size, Span,
+    Untagged, WebOrigin,
 };
 pub use crate::http::ForwardedHeader;
 use crate::http::api::Changes;
@@ -105,6 +106,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// Headers that these proxies set; others are ignored.
     pub forwarded_header: ForwardedHeader,
+    /// Origins whose pages may use `/v2` and the API from a browser.
+    pub cors_origins: Vec<WebOrigin>,
     /// How long running transfers may continue after SIGTERM.
     pub drain_timeout: Span,
     /// How long a client may take to send a request's headers.
@@ -131,6 +134,7 @@ impl Default for Server {
             tls_client_ca: None,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwarded,
+            cors_origins: Vec::new(),
             drain_timeout: Span::seconds(30),
             header_timeout: Span::seconds(15),
             body_idle_timeout: Span::seconds(60),

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::text::{Text, display_inner, text_serde};
 
@@ -23,10 +24,11 @@ text_serde!(
     Listen,
     Network,
     PublicUrl,
+    WebOrigin,
     CollectorUrl,
     LogFilter
 );
-display_inner!(Listen, Network, PublicUrl, CollectorUrl, LogFilter, Count);
+display_inner!(Listen, Network, PublicUrl, WebOrigin, CollectorUrl, LogFilter, Count);
 
 /// Maximum duration. Timestamps plus this stay well within the range that the database stores.
 const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -294,6 +296,21 @@ impl Text for PublicUrl {
     fn parse(text: &str) -> Option<Self> {
         let uri = web_address(text)?;
         (uri.path() == "/").then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// The origin of a page, as browsers write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebOrigin(String);
+
+impl Text for WebOrigin {
+    const EXPECTED: &'static str = "an origin as browsers write it, without a path or a default port, such as \
+         \"https://pages.example.com\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let url: Url = text.parse().ok()?;
+        let is_web = matches!(url.scheme(), "http" | "https");
+        (is_web && url.origin().ascii_serialization() == text).then(|| Self(text.to_owned()))
     }
 }
 

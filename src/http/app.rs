@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 
 use super::api::{self, Api};
 use super::exchange::Exchange;
 use super::layers::request_log::{LoggedBody, RequestLog};
-use super::layers::{Checks, add_headers, audit, authentication};
+use super::layers::{Checks, Cors, add_headers, audit, authentication};
 use super::listen::{Dialect, Handler, Inbound, RequestContext};
 use super::paths::Target;
 use super::payload::Payload;
 use super::rejection::Rejection;
+use super::reply::Reply;
 use super::request_body::RequestBody;
 use super::state::AppState;
 use super::{operations, v2, web};
@@ -27,6 +28,7 @@ pub struct App {
     /// The web pages, unless they are turned off.
     pages: Option<axum::Router>,
     checks: Arc<Checks>,
+    cors: Arc<Cors>,
 }
 
 impl App {
@@ -36,7 +38,8 @@ impl App {
         let pages = state.settings.ui.then(|| web::router(Arc::clone(&state), Arc::clone(&api)));
         let router = operations::router(Arc::clone(&state)).merge(api::router(api));
         let checks = Arc::new(Checks::new(&state.settings));
-        Self { state, router, pages, checks }
+        let cors = Arc::new(Cors::new(&state.settings));
+        Self { state, router, pages, checks, cors }
     }
 
     /// Passes a request through the checks, authentication and the audit log to its handler.
@@ -48,6 +51,9 @@ impl App {
     ) -> Response<Payload> {
         if let Err(rejection) = self.checks.check(&exchange) {
             return refuse(&exchange, rejection);
+        }
+        if Cors::is_preflight(&exchange) {
+            return Reply::new(StatusCode::NO_CONTENT).into_response();
         }
         let principal = authentication::authorise(&mut exchange).await;
         request_log.set_principal(principal.as_ref().ok());
@@ -112,8 +118,10 @@ impl Handler for App {
             context.mark_work();
         }
         let mut request_log = RequestLog::start(&exchange);
+        let cross_origin = self.cors.headers(&exchange);
         let span = request_log.span();
         let mut response = span.run(self.answer(exchange, body, &mut request_log)).await;
+        Cors::add(response.headers_mut(), cross_origin);
         add_headers(response.headers_mut(), &self.state.settings);
         let status = response.status();
         response.map(|payload| LoggedBody::new(payload, status, request_log))

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::forwarded::TrustedProxies;
 use super::health::Health;
 use super::metrics::HttpMetrics;
@@ -30,6 +32,8 @@ pub struct HttpSettings {
     pub rate_limit: u32,
     /// Whether to send `Strict-Transport-Security`, which makes browsers use TLS on all ports of this host.
     pub strict_transport: bool,
+    /// The origins whose pages may use `/v2` and the API, as browsers send them in `Origin`.
+    pub cors_origins: Vec<HeaderValue>,
     /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
     /// Whether there are web pages.
@@ -51,6 +55,7 @@ impl Default for HttpSettings {
             tls: false,
             rate_limit: 0,
             strict_transport: false,
+            cors_origins: Vec::new(),
             trusted_proxies: TrustedProxies::default(),
             ui: true,
             live_pages: 256,

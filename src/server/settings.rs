@@ -113,6 +113,13 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         tls: config.has_tls(),
         rate_limit: config.server.rate_limit.0,
         strict_transport: config.has_name_for_tls(),
+        // The text of an origin is ASCII.
+        cors_origins: config
+            .server
+            .cors_origins
+            .iter()
+            .filter_map(|origin| origin.to_string().parse().ok())
+            .collect(),
         trusted_proxies: TrustedProxies::new(networks).with_header(config.server.forwarded_header),
         ui: config.ui.enabled,
         live_pages: config.server.max_connections.get() / LIVE_SHARE,

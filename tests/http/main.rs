@@ -12,6 +12,7 @@ mod blobs;
 mod browse;
 mod browser;
 mod connections;
+mod cors;
 mod events;
 mod failures;
 mod files;

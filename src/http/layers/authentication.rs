@@ -4,6 +4,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
+use super::cors::is_allowed_change;
 use crate::auth::{AuthError, Permission, Principal};
 use crate::http::exchange::Exchange;
 use crate::http::listen::Peer;
@@ -21,7 +22,7 @@ pub(in crate::http) async fn authenticate(
     peer: Peer,
 ) -> Result<Principal, AuthError> {
     let Some(address) = peer.address() else { return Ok(Principal::LocalAdmin) };
-    if is_cross_site_change(head) {
+    if is_cross_site_change(head) && !is_allowed_change(&state.settings, head) {
         return Err(AuthError::Forbidden);
     }
     let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);

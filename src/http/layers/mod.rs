@@ -7,6 +7,7 @@
 //! | checks before the sender is authenticated | [`Checks`]: `rate_limit.rs`, `cleartext.rs` |
 //! | authentication and permissions | `authentication.rs` |
 //! | audit log | `audit.rs` |
+//! | pages of other origins | [`Cors`]: `cors.rs` |
 //! | headers of every response | [`add_headers`] |
 //!
 //! A new check is a file and a line in [`Checks::check`]; a header of every response is a line in [`add_headers`]. The
@@ -15,6 +16,7 @@
 pub(super) mod audit;
 pub(super) mod authentication;
 mod cleartext;
+mod cors;
 mod rate_limit;
 pub(super) mod request_log;
 #[cfg(feature = "otlp")]
@@ -27,6 +29,7 @@ use super::exchange::Exchange;
 use super::rejection::Rejection;
 use super::state::HttpSettings;
 use cleartext::CleartextWarnings;
+pub(super) use cors::Cors;
 use rate_limit::RateLimit;
 
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
