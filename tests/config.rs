@@ -224,7 +224,7 @@ fn unknown_key_error_lists_existing_keys() {
     assert_eq!(
         error_in_file("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): no such section; \
-         the sections are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
+         the sections are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, ui, uploads"
     );
     assert_eq!(error_in_file("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -246,7 +246,7 @@ fn rejects_unknown_variables() {
     assert_eq!(
         error_in_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: no such section; \
-         the sections are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
+         the sections are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, ui, uploads"
     );
 }
 

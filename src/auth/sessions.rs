@@ -221,6 +221,7 @@ mod tests {
 
     const PASSWORD: &str = "correct horse";
     const HOUR: Duration = Duration::from_secs(60 * 60);
+    const ALMOST_AN_HOUR: Duration = Duration::from_secs(60 * 60 - 1);
     const SETTINGS: SessionSettings =
         SessionSettings { idle_timeout: HOUR, lifetime: Duration::from_secs(8 * 60 * 60) };
 
@@ -299,7 +300,7 @@ mod tests {
         let session = f.sign_in().await;
         assert_eq!((session.record.id.len(), session.record.client.as_str()), (12, "a browser"));
         for _ in 0..3 {
-            f.clock.advance(HOUR - Duration::from_secs(1));
+            f.clock.advance(ALMOST_AN_HOUR);
             assert_eq!(f.user(&session).as_deref(), Some("ann"));
         }
         let used = f.clock.now();
@@ -307,7 +308,7 @@ mod tests {
         f.control.flush_uses().await.expect("flushed");
         let f = f.restart().await;
         assert_eq!(f.control.accounts().current().records().sessions[0].used_at, used, "the use is recorded");
-        f.clock.advance(HOUR - Duration::from_secs(1));
+        f.clock.advance(ALMOST_AN_HOUR);
         assert!(f.control.peek_session(&session.secret).is_some());
         f.clock.advance(Duration::from_secs(1));
         assert_eq!(f.user(&session), None, "a peek is no use");

@@ -13,6 +13,12 @@ pub(super) const TOKEN_PATH: &str = "/auth/token";
 /// The path of the sign-in page.
 pub(super) const LOGIN_PATH: &str = "/login";
 
+/// The path of the page with the form for name and password.
+pub(super) const SIGN_IN_PATH: &str = "/sign-in";
+
+/// The path of the stream that tells pages of changes.
+pub(super) const LIVE_PATH: &str = "/live";
+
 /// The roots of the paths of web pages, except the start page `/`.
 const PAGE_ROOTS: [&str; 15] = [
     "/repositories",
@@ -26,10 +32,10 @@ const PAGE_ROOTS: [&str; 15] = [
     "/activity",
     "/people",
     "/profile",
-    "/sign-in",
+    SIGN_IN_PATH,
     "/actions",
     "/assets",
-    "/live",
+    LIVE_PATH,
 ];
 
 /// What a path addresses.

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::forwarded;
 use super::listen::Peer;
+use super::paths::LIVE_PATH;
 use super::reply::value;
 use super::state::AppState;
 use crate::auth::{Principal, Session};
@@ -100,7 +101,11 @@ impl Browser {
     pub(super) fn recognise(state: &AppState, head: &Parts) -> Self {
         let Some(sent) = SessionCookie::of(state, head).sent(head) else { return Self::default() };
         let now = state.registry.clock().now();
-        let session = state.access_control.session(&sent);
+        // A page that is only open must not keep its session.
+        let session = match head.uri.path() {
+            LIVE_PATH => state.access_control.peek_session(&sent),
+            _ => state.access_control.session(&sent),
+        };
         let is_valid = session.is_some() || state.access_control.is_visitor_mark(&sent, now);
         Self { cookie: is_valid.then(|| sent.into()), session }
     }

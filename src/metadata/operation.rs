@@ -236,8 +236,10 @@ pub enum Operation {
     /// [`crate::metadata::Metadata::record_day`]
     RecordDay,
     /// [`crate::metadata::Metadata::days`]
-    ChangedRepositories,
     Days,
+    /// [`crate::metadata::Metadata::changed_repositories`]
+    ChangedRepositories,
+    /// [`crate::metadata::Metadata::last_tag_change`]
     LastTagChange,
     /// [`crate::metadata::Metadata::set_quotas`]
     SetQuotas,

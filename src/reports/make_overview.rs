@@ -73,7 +73,7 @@ mod tests {
     use crate::clock::{Clock, ManualClock};
     use crate::jobs::retention::RetentionSettings;
     use crate::jobs::{Collector, CollectorSettings, Retention};
-    use crate::metadata::suite::{Scene, at, image, repo};
+    use crate::metadata::suite::{Image, Scene, at, image, repo};
     use crate::metadata::{Access, Metadata, NameRange};
     use crate::oci::UploadId;
     use crate::registry::{Registry, Settings};
@@ -117,7 +117,7 @@ mod tests {
             scene.push(to, blob, 0).await;
             pushed = pushed.blob(blob);
         }
-        scene.put(to, tag.into_iter().fold(pushed, |image, tag| image.tag(tag)), 0).await;
+        scene.put(to, tag.into_iter().fold(pushed, Image::tag), 0).await;
     }
 
     #[tokio::test]
@@ -189,12 +189,12 @@ mod tests {
         let overview = async || reports.overview(&Visible::all(), true).await.expect("an overview");
         let first = overview().await;
         push(scene, "a", "m", &["a1"], Some("v1")).await;
-        clock.advance(MIN_AGE - Duration::from_millis(1));
+        clock.advance(MIN_AGE.saturating_sub(Duration::from_millis(1)));
         assert!(Arc::ptr_eq(&first, &overview().await));
         clock.advance(Duration::from_millis(1));
         let second = overview().await;
         assert_eq!(second.repositories.len(), 1);
-        clock.advance(MAX_AGE - Duration::from_millis(1));
+        clock.advance(MAX_AGE.saturating_sub(Duration::from_millis(1)));
         assert!(Arc::ptr_eq(&second, &overview().await), "nothing has changed");
         clock.advance(Duration::from_millis(1));
         assert!(!Arc::ptr_eq(&second, &overview().await));

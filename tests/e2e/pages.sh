@@ -36,7 +36,8 @@ nginx -c "$WORK/nginx/conf" 2>/dev/null &
 at_exit "kill $! 2>/dev/null"
 within 5 curl -fsk "https://127.0.0.1:$port/readyz"
 
-run() { timeout 300 node "$E2E_DIR/pages/pages.mjs" "$@"; }
+failed=
+run() { timeout 300 node "$E2E_DIR/pages/pages.mjs" "$@" || failed="$failed $1"; }
 step "with JavaScript"
 run script "http://$SERVER_ADDR"
 step "without JavaScript"
@@ -45,5 +46,7 @@ step "at a name, over plain HTTP"
 run name "http://nas:${SERVER_ADDR#*:}"
 step "behind nginx with TLS"
 run tls "https://registry.test:$port"
+step "all runs succeed"
+same "" "$failed"
 server_stop
 store_is_sound

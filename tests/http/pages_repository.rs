@@ -282,7 +282,7 @@ async fn an_image_shows_its_layers_and_config() {
         .shows("<code>ENV A=1</code>")
         .shows("also in 1 other tag")
         .shows("only here")
-        .shows(r#"<details><summary><code>RUN echo &#60;script&#62;"#)
+        .shows(r"<details><summary><code>RUN echo &#60;script&#62;")
         .shows("<code>nobody</code>")
         .shows("80/tcp")
         .shows("PATH=/bin")

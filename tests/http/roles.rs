@@ -403,6 +403,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         }
         "listUsageDays" | "getScrub" | "getBackground" | "listDamaged" | "listEvents" | "listPolicies"
         | "listPolicyChanges" | "listRuns" => (OnRegistry(Pull), none(), None),
+        "previewPolicy" => (OnRegistry(Admin), none(), Some(json!({ "name": "a" }))),
         "checkPolicy" => (OnRegistry(Admin), none(), Some(json!({ "name": "a" }))),
         "emptyTrash" => (OnRegistry(Admin), none(), Some(json!({ "repository": repository }))),
         "putPolicy" => (OnRegistry(Admin), none(), Some(json!({ "repositories": ["none"] }))),

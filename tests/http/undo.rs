@@ -256,7 +256,7 @@ async fn a_repository_keeps_its_description() {
     let described: Repository = answer(describe(APP, "Line 1\r\n<b>line 2</b>\t\u{1f40b} \n"), 200).await;
     assert_eq!(described.description.as_deref(), Some("Line 1\n<b>line 2</b>\t\u{1f40b}"));
     let page: Page<Repository> = get(&server, "/api/v1/repositories").await;
-    assert_eq!(page.items, [described.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&described));
     for invalid in ["\u{1b}[2J", "a\0", &"ä".repeat(4097)] {
         refusal(describe(APP, invalid), 400).await;
     }

@@ -329,7 +329,7 @@ async fn keeps_blobs_that_a_running_push_has_found() {
 
 #[tokio::test]
 async fn removes_nothing_while_the_clock_is_suspect() {
-    let world = World::new(8 * MIB, Some(0), Duration::ZERO);
+    let world = World::new(16 * MIB, Some(0), Duration::ZERO);
     let repo = world.repo("app");
     let first = world.push(&repo, 0, MIB).await;
     repo.delete_manifest(&first).await.expect("deleted");

@@ -64,7 +64,7 @@ pub(super) use removed::Cursor as TrashCursor;
 pub(super) use request_audit::record_outcome;
 pub(super) use response_memory::reserve_memory;
 pub(super) use retention::{apply_plan, plan_page};
-pub(super) use rights::{Reader, RegistryAdmin, RegistryReader, Requester, check_still_valid};
+pub(super) use rights::{Reader, RegistryReader, Requester, check_still_valid};
 pub use router::router;
 pub use state::{Api, Changes};
 pub(super) use trash::restore_removed;

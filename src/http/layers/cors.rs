@@ -121,7 +121,9 @@ impl Cors {
 /// Whether a page of an allowed origin sends a request that the browser had to ask for. The browser then leaves out the
 /// passwords that it remembers.
 pub(super) fn is_allowed_change(settings: &HttpSettings, head: &Parts) -> bool {
-    is_allowed(settings, head) && needs_preflight(head) && is_target(&Target::of(head.uri.path()))
+    is_allowed(settings, head)
+        && needs_preflight(head)
+        && is_target(&Target::of(head.uri.path(), settings.ui))
 }
 
 fn is_target(target: &Target) -> bool {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::format::{Moment, short};
 use super::page::{PageResult, page};
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::clock::Timestamp;
 use crate::http::api::{Problem, Time};
 use crate::http::query::encode;

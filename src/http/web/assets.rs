@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::page::not_found;
+use crate::http::api::Problem;
 use crate::http::payload::Payload;
 use crate::http::reply::{Reply, routed};
 
@@ -47,16 +47,16 @@ impl Asset {
 }
 
 /// Sends a file. A file of another version does not exist: its page is older than this server.
-pub(super) async fn get(Path(file): Path<String>) -> Response<Body> {
+pub(super) async fn get(Path(file): Path<String>) -> Result<Response<Body>, Problem> {
     let Assets { style, script, icon } = &*ASSETS;
     let wanted = format!("/assets/{file}");
     let Some(asset) = [style, script, icon].into_iter().find(|asset| asset.path == wanted) else {
-        return not_found();
+        return Err(Problem::unknown("there is no such file"));
     };
-    routed(
+    Ok(routed(
         Reply::new(StatusCode::OK)
             .with(CONTENT_TYPE, HeaderValue::from_static(asset.media_type))
             .with(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"))
             .body(Payload::Whole(asset.content.into())),
-    )
+    ))
 }

@@ -5,11 +5,13 @@ use askama::Template;
 use http::StatusCode;
 
 use super::activity::Tabs;
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::{Moment, bytes, counted, filters};
-use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::Problem;
 use crate::jobs::scrub::{ScrubFigures, ScrubState};
 use crate::jobs::{BackgroundJob, Collected, JobState};
@@ -206,14 +208,14 @@ fn scrub_view(visitor: &Visitor, scrub: &ScrubState) -> JobView {
 
 /// Runs a job now.
 async fn run(form: Form) -> ActionResult {
+    form.audit(None, form.text("job").to_owned());
+    let admin = form.visitor.requester().registry_admin()?;
     let job = match form.text("job") {
         "collector" => BackgroundJob::Collector,
         "retention" => BackgroundJob::Retention,
         "scrub" => BackgroundJob::Scrub,
         other => return Err(Problem::bad(format_args!("job: there is no job {other:?}"))),
     };
-    form.audit(None, form.text("job").to_owned());
-    let admin = form.visitor.requester().registry_admin()?;
     admin.run_job(job)?;
     Ok(Done::go_to("/activity/background").saying(Notice::JobStarted))
 }

@@ -1,5 +1,7 @@
 //! Pictures of the disk usage, as SVG that templates write.
 
+use std::cmp::Reverse;
+
 use super::format::bytes;
 use super::treemap::{Rectangle, treemap};
 use crate::metadata::UsageDay;
@@ -103,12 +105,12 @@ impl TreemapPicture {
         let mut drawn: Vec<Area> = areas.iter().filter(|area| !area.is_repository()).cloned().collect();
         let repositories: Vec<&Area> = areas.iter().filter(|area| area.is_repository()).collect();
         let (named, rest) = repositories.split_at(repositories.len().min(MAX_REPOSITORIES));
-        drawn.extend(named.iter().map(|area| Area::clone(area)));
+        drawn.extend(named.iter().copied().cloned());
         let others: u64 = rest.iter().map(|area| area.size).sum();
         if others > 0 {
             drawn.push(Area::part("Other repositories", AreaKind::Other, others));
         }
-        drawn.sort_by(|one, other| other.size.cmp(&one.size));
+        drawn.sort_by_key(|area| Reverse(area.size));
         let sizes: Vec<u64> = drawn.iter().map(|area| area.size).collect();
         let picture = Rectangle { x: 0.0, y: 0.0, width: width.into(), height: height.into() };
         let rectangles = treemap(&sizes, picture);

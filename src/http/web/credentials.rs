@@ -8,14 +8,16 @@ use http::StatusCode;
 use http::header::SET_COOKIE;
 
 use super::browser_name::browser_name;
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::Moment;
 use super::listing::ShortList;
-use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page};
 use super::roles::user_path;
 use super::shown_once::Secret;
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::auth::AccessControl;
 use crate::http::api::{self, Problem, TokenRequest};
 use crate::metadata::{AuditAction, Role, Scope, SessionRecord, TokenRecord};

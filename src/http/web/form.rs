@@ -50,11 +50,6 @@ impl Form {
         self.fields.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a box is checked.
-    pub(super) fn is_checked(&self, name: &str) -> bool {
-        self.fields.iter().any(|(key, _)| key == name)
-    }
-
     /// Parses a field, without the spaces around it.
     pub(super) fn parse<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
         parse(name, self.text(name))

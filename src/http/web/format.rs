@@ -80,6 +80,13 @@ pub(super) fn short(digest: &Digest) -> String {
 }
 
 /// Filters of templates.
+#[expect(
+    clippy::inline_always,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    unreachable_pub,
+    reason = "askama gives filters their signature"
+)]
 pub(super) mod filters {
     use crate::printable::escape_lines;
 

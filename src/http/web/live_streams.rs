@@ -117,7 +117,7 @@ impl LiveStreams {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "failed to look for changes; will retry")
+                    tracing::debug!(error = %Chain(&error), "failed to look for changes; will retry");
                 }
             }
         }
@@ -182,7 +182,8 @@ impl Announcer {
                 return None;
             }
             if is_visible(&state.access_control, &self.principal, &changed) {
-                return Some(Event::default().event("change").data(""));
+                // Browsers ignore events without data.
+                return Some(Event::default().event("change").data("changed"));
             }
         }
     }

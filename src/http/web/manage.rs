@@ -4,17 +4,19 @@
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::{Moment, filters};
-use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page};
 use super::reference::{RepositoryInPath, manage_path, repository_path};
 use super::repositories::{Namespace, namespaces};
 use super::repository::Rights;
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::auth;
 use crate::http::api::{self, Problem};
-use crate::metadata::{AuditAction, ChangeKind, HistoryEntry, RepositoryStep, Scope};
+use crate::metadata::{AuditAction, ChangeKind, HistoryEntry, RepositoryStep, Role, Scope};
 use crate::oci::RepoName;
 
 /// The number of events on a page.
@@ -116,7 +118,7 @@ fn access(visitor: &Visitor, name: &RepoName) -> Access {
     let requester = visitor.requester();
     let explain = |access_control: &auth::AccessControl, user: Option<&str>| {
         let (role, reasons) = access_control.explain(user, name);
-        RoleReasons { role: role.map(|role| role.name()), reasons }
+        RoleReasons { role: role.map(Role::name), reasons }
     };
     let user = visitor.chrome().user.as_deref();
     let own = user.and_then(|user| {

@@ -7,10 +7,10 @@
 //! | file | purpose |
 //! | --- | --- |
 //! | `router` | the routes, the checks of every action, error pages |
-//! | `visitor` | who views a page, and what every page shows |
+//! | `visitor`, `chrome` | who views a page, and what every page shows |
 //! | `form` | the fields of a form |
 //! | `state` | what all pages share, and the description of an action |
-//! | `page` | renders templates, and redirects after an action |
+//! | `page`, `notice` | renders templates, and redirects after an action |
 //! | `reference` | references to repositories, tags and manifests in paths |
 //! | `shown_once` | secrets that one page shows once |
 //! | `assets` | style sheet, script and icon |
@@ -28,6 +28,7 @@ mod assets;
 mod background;
 mod browser_name;
 mod chart;
+mod chrome;
 mod credentials;
 mod form;
 mod format;
@@ -37,6 +38,7 @@ mod live;
 mod live_streams;
 mod manage;
 mod manifest;
+mod notice;
 mod page;
 mod people;
 mod plans;

@@ -4,10 +4,12 @@ use askama::Template;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
-use super::visitor::Chrome;
+use super::chrome::Chrome;
+use super::notice::Notice;
 use crate::http::api::Problem;
+use crate::http::paths::SIGN_IN_PATH;
 use crate::http::payload::Payload;
 use crate::http::query::encode;
 use crate::http::rejection::Rejection;
@@ -18,11 +20,6 @@ pub(in crate::http) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
-
-/// The path of the sign-in page.
-pub(super) const SIGN_IN_PATH: &str = "/sign-in";
-
-const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// The result of the handler of a page.
 pub(super) type PageResult = Result<Response, Problem>;
@@ -41,7 +38,6 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
             .with(CONTENT_SECURITY_POLICY, POLICY)
             // Browsers then send the origin with forms, and nothing to other sites.
             .with(REFERRER_POLICY, HeaderValue::from_static("same-origin"))
-            .with(OPENER_POLICY, HeaderValue::from_static("same-origin"))
             .body(Payload::Whole(text.into())),
     )
 }
@@ -93,60 +89,6 @@ pub(in crate::http) fn sign_in_path(path: &str) -> String {
     if path == "/" { SIGN_IN_PATH.to_owned() } else { format!("{SIGN_IN_PATH}?next={}", encode(path)) }
 }
 
-macro_rules! notices {
-    ($($variant:ident, $code:literal, $text:literal;)*) => {
-        /// What a page says after an action. The texts are fixed, because the URL chooses one.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Notice {
-            $(#[doc = $text] $variant,)*
-        }
-
-        impl Notice {
-            fn code(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $code,)*
-                }
-            }
-
-            /// The text of a code in a URL.
-            pub(super) fn text(code: &str) -> Option<&'static str> {
-                match code {
-                    $($code => Some($text),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-notices! {
-    SignedOut, "signed-out", "You have signed out.";
-    SignedOutEverywhere, "signed-out-everywhere", "All other sessions have ended.";
-    TagsDeleted, "tags-deleted", "Deleted. You can restore it from the trash.";
-    TagAdded, "tag-added", "The tag points at the manifest.";
-    RolledBack, "rolled-back", "The tag has been rolled back.";
-    DescriptionSaved, "description-saved", "The description is saved.";
-    RepositoryDeleted, "repository-deleted", "The repository is being deleted. You can restore it from the trash.";
-    RepositoryRestored, "repository-restored", "The repository is being restored.";
-    RepositoryRenamed, "repository-renamed", "The repository is renamed.";
-    Restored, "restored", "Restored.";
-    TrashEmptied, "trash-emptied", "The trash is empty. The collector frees the space.";
-    PolicySaved, "policy-saved", "The policy is saved.";
-    PolicyRemoved, "policy-removed", "The policy is removed.";
-    PolicyApplied, "policy-applied", "The policy has been applied.";
-    JobStarted, "job-started", "The job has been started.";
-    UserSaved, "user-saved", "The user is saved.";
-    UserRemoved, "user-removed", "The user is removed.";
-    TeamSaved, "team-saved", "The team is saved.";
-    TeamRemoved, "team-removed", "Removed.";
-    RoleSaved, "role-saved", "The role is saved.";
-    RoleRemoved, "role-removed", "The role is removed.";
-    TokenRevoked, "token-revoked", "The access token is revoked.";
-    SessionEnded, "session-ended", "The session has ended.";
-    SessionsEnded, "sessions-ended", "The sessions have ended.";
-    PasswordChanged, "password-changed", "The password is changed. All other sessions have ended.";
-}
-
 #[derive(Template)]
 #[template(path = "web/error.html")]
 struct ErrorPage<'a> {
@@ -171,11 +113,6 @@ pub(in crate::http) fn refuse(rejection: &Rejection) -> http::Response<Body> {
         response.headers_mut().insert(name, value.clone());
     }
     response
-}
-
-/// The error page of a path that does not exist.
-pub(super) fn not_found() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "there is no such page").into_response()
 }
 
 #[cfg(test)]

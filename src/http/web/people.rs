@@ -6,16 +6,18 @@ use askama::Template;
 use axum::extract::Path;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::credentials::{SessionItem, TokenItem};
 use super::form::Form;
 use super::format::Moment;
 use super::listing::ShortList;
-use super::page::{ActionResult, Done, Notice, PageResult, page, redirect};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page, redirect};
 use super::roles::{GrantItem, user_path};
 use super::shown_once::Secret;
 use super::state::Action;
 use super::teams::require_manager;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::auth::Directory;
 use crate::clock::Timestamp;
 use crate::http::api::{self, Account, AccountRequest, Problem, RoleThere};
@@ -43,6 +45,7 @@ struct UserItem {
 
 #[derive(Template)]
 #[template(path = "web/user.html")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a user")]
 struct UserPage<'a> {
     chrome: &'a Chrome,
     listing: ShortList,
@@ -51,6 +54,7 @@ struct UserPage<'a> {
     here: String,
     kind: &'static str,
     is_file_user: bool,
+    is_first_administrator: bool,
     is_disabled: bool,
     is_self: bool,
     can_be_removed: bool,
@@ -134,6 +138,8 @@ fn user_item(visitor: &Visitor, directory: &Directory, last_uses: &LastUses, nam
         "" => format!("{} on everything", grant.role),
         scope => format!("{} on {scope}", grant.role),
     });
+    let is_first = account.is_some_and(|account| account.kind == AccountKind::Bootstrap);
+    let roles = is_first.then(|| "admin on everything".to_owned()).into_iter().chain(roles);
     let tokens = records.tokens.iter().filter(|token| token.account == name && token.bound.is_none());
     UserItem {
         name: name.to_owned(),
@@ -178,6 +184,7 @@ pub(super) async fn show_user(visitor: Visitor, Path(name): Path<String>) -> Pag
         name: &name,
         kind: kind.map_or(FILE_USER, kind_name),
         is_file_user: record.is_none(),
+        is_first_administrator: kind == Some(AccountKind::Bootstrap),
         is_disabled: record.is_some_and(|record| record.disabled),
         is_self: visitor.chrome().user.as_deref() == Some(&*name),
         can_be_removed: matches!(kind, Some(AccountKind::Person | AccountKind::Robot)),

@@ -4,11 +4,13 @@ use askama::Template;
 use http::StatusCode;
 use uuid::Uuid;
 
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::{Moment, counted, filters};
-use super::page::{ActionResult, Done, Notice, PageResult, page, redirect};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page, redirect};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::{self, ApplyRequest, PlanItem, Problem, RegistryReader};
 use crate::jobs::retention::PlanReport;
 use crate::metadata::AuditAction;

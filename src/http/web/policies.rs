@@ -5,12 +5,14 @@ use std::sync::Arc;
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::{Moment, filters};
-use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page};
 use super::policy_text::{RuleView, parse_policies, rules};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::Problem;
 use crate::http::query::encode;
 use crate::jobs::retention::Source;

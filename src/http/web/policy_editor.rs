@@ -4,13 +4,15 @@ use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::filters;
-use super::page::{Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{Done, PageResult, page};
 use super::plans::PlanView;
 use super::policy_text::{RuleView, parse_policies, rules, to_text};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::{
     ImportParameters, ImportSource, Problem, RegistryReader, check_policy_name, import_policies, mistake,
 };
@@ -117,7 +119,7 @@ pub(super) async fn show(visitor: Visitor) -> PageResult {
     let name = visitor.query("name").unwrap_or_default();
     let is_built = visitor.query("older_than").is_some();
     if is_built {
-        return show_built(&visitor, name);
+        return Ok(show_built(&visitor, name));
     }
     if let Some(preset) = visitor.query("preset") {
         let known = PRESETS.iter().find(|known| known.name == preset);
@@ -143,7 +145,7 @@ pub(super) async fn show(visitor: Visitor) -> PageResult {
 }
 
 /// The editor with a policy that was built from answers.
-fn show_built(visitor: &Visitor, name: &str) -> PageResult {
+fn show_built(visitor: &Visitor, name: &str) -> Response {
     let answer = |field| visitor.query(field).unwrap_or_default().trim().to_owned();
     let answers = Answers {
         name: name.trim().to_owned(),
@@ -158,8 +160,8 @@ fn show_built(visitor: &Visitor, name: &str) -> PageResult {
     let text = built.as_ref().map(|policy| to_text(std::slice::from_ref(policy))).unwrap_or_default();
     let described = built.as_ref().map(|policy| vec![describe(policy)]).unwrap_or_default();
     let mistake = built.err();
-    let template = EditPage { described, mistake, answers, ..EditPage::new(visitor, "", &text) };
-    Ok(page(StatusCode::OK, &template))
+    let template = EditPage { mistake, described, answers, ..EditPage::new(visitor, "", &text) };
+    page(StatusCode::OK, &template)
 }
 
 /// Builds a policy that expires old tags, apart from some.

@@ -3,10 +3,11 @@
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::format::{Moment, filters};
 use super::listing::Listing;
 use super::page::{PageResult, page};
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::{self, Sort};
 use crate::metadata::RepositoryEntry;
 

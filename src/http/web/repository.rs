@@ -4,15 +4,17 @@ use askama::Template;
 use axum::response::IntoResponse;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::form::Form;
 use super::format::{Moment, filters};
 use super::kinds::{Kind, kind_of, pull_command};
 use super::listing::Listing;
-use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page};
 use super::reference::{Link, repository_path, tag_path};
 use super::repositories::{Namespace, namespaces};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::auth;
 use crate::http::api::{self, Problem, Reader, Sort};
 use crate::metadata::{

@@ -3,9 +3,10 @@
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::format::{Moment, filters};
 use super::page::{PageResult, page};
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::query::encode;
 use crate::metadata::{ListQuery, RepositoryEntry};
 

@@ -5,10 +5,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
 
+use super::chrome::Chrome;
 use super::form::Form;
-use super::page::{Done, Notice, PageResult, is_local_path, page, redirect};
+use super::notice::Notice;
+use super::page::{Done, PageResult, is_local_path, page, redirect};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::auth::{AuthError, ClaimedIdentity, Principal, SessionError};
 use crate::http::api::Problem;
 use crate::http::query::encode;

@@ -4,10 +4,11 @@ use askama::Template;
 use http::StatusCode;
 
 use super::chart::{Area, AreaKind, Gauge, Growth, TreemapPicture};
+use super::chrome::Chrome;
 use super::format::{Moment, filters};
 use super::page::{PageResult, page};
 use super::sign_in;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::metadata::{ChangeKind, RecentPush};
 use crate::reports::{Overview, StoreOverview};
 
@@ -19,6 +20,7 @@ const MAX_ROWS: usize = 10;
 
 #[derive(Template)]
 #[template(path = "web/start.html")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the registry")]
 struct StartPage<'a> {
     chrome: &'a Chrome,
     host: String,

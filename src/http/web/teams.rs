@@ -3,11 +3,13 @@
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::form::Form;
 use super::listing::ShortList;
-use super::page::{ActionResult, Done, Notice, PageResult, page};
+use super::notice::Notice;
+use super::page::{ActionResult, Done, PageResult, page};
 use super::state::Action;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::{self, Organisation, OrganisationChange, Problem};
 use crate::metadata::{AuditAction, Scope};
 

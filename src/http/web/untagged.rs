@@ -3,13 +3,14 @@
 use askama::Template;
 use http::StatusCode;
 
+use super::chrome::Chrome;
 use super::format::{Moment, filters};
 use super::kinds::Kind;
 use super::page::{PageResult, page};
 use super::reference::{Link, RepositoryInPath};
 use super::repositories::{Namespace, namespaces};
 use super::repository::Rights;
-use super::visitor::{Chrome, Visitor};
+use super::visitor::Visitor;
 use crate::http::api::Problem;
 use crate::metadata::UntaggedManifest;
 use crate::oci::{Digest, RepoName};

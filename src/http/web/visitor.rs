@@ -10,9 +10,9 @@ use http::uri::Authority;
 use http::{HeaderValue, Method};
 use url::form_urlencoded;
 
-use super::assets::{ASSETS, Assets};
+use super::chrome::Chrome;
 use super::format::Moment;
-use super::page::{Notice, SIGN_IN_PATH};
+use super::notice::Notice;
 use super::shown_once::Secret;
 use super::state::Web;
 use crate::auth::{AccessControl, Action, Permission, Principal, Session};
@@ -20,51 +20,12 @@ use crate::clock::Timestamp;
 use crate::errors::Chain;
 use crate::http::api::{Problem, Requester};
 use crate::http::forwarded;
+use crate::http::paths::SIGN_IN_PATH;
 use crate::http::session_cookie::{Browser, Client, SessionCookie, csrf_token};
 use crate::metadata::Scope;
 
 /// How long an anonymous visitor may leave a form open.
 const VISITOR_MARK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What every page shows.
-#[derive(Debug, Default)]
-pub(super) struct Chrome {
-    /// The user who has signed in.
-    pub(super) user: Option<String>,
-    /// Whether the visitor administers the registry.
-    pub(super) is_admin: bool,
-    /// Whether the visitor manages users, teams or roles, at least of some repositories.
-    pub(super) manages_people: bool,
-    /// Whether the visitor may change everything on an open registry without signing in.
-    pub(super) is_trusted: bool,
-    /// Whether anyone who can reach the registry may change it.
-    pub(super) is_open: bool,
-    /// The token of all forms of the page.
-    pub(super) csrf: String,
-    /// What the previous action did.
-    pub(super) notice: Option<&'static str>,
-    /// The path and query of the page.
-    pub(super) here: String,
-}
-
-impl Chrome {
-    /// The files that the page loads.
-    pub(super) fn assets(&self) -> &'static Assets {
-        &ASSETS
-    }
-
-    /// Whether the page is in a part of the navigation.
-    pub(super) fn is_in(&self, root: &str) -> bool {
-        match root {
-            "/" => self.here == "/",
-            root => self.here.starts_with(root),
-        }
-    }
-
-    pub(super) fn version(&self) -> &'static str {
-        env!("CARGO_PKG_VERSION")
-    }
-}
 
 /// A person who views a page or sends a form, signed in or anonymous.
 #[derive(Clone)]
@@ -115,9 +76,8 @@ impl Visitor {
         let notice = query.iter().find(|(name, _)| name == "notice");
         let chrome = Chrome {
             user: principal.name().map(str::to_owned),
-            is_admin: is_admin && !is_open || is_admin && principal != Principal::Anonymous,
+            is_admin: is_admin && principal != Principal::Anonymous,
             manages_people: requester.administers_anything(),
-            is_trusted,
             is_open,
             csrf: csrf.unwrap_or_default(),
             notice: notice.and_then(|(_, code)| Notice::text(code)),

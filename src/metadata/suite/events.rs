@@ -180,6 +180,46 @@ pub async fn only_events_of_visible_repositories_are_listed(s: &Scene) {
     assert_eq!(nothing.items, []);
 }
 
+/// The repositories in which tags have changed are listed once, from any change on.
+pub async fn changed_repositories_are_listed(s: &Scene) {
+    assert_eq!(s.store.last_tag_change().await.expect("an answer"), 0);
+    s.put("a", image("one").tag("v1"), 1).await;
+    let first = s.store.last_tag_change().await.expect("an answer");
+    s.put("b", image("one").tag("v1"), 2).await;
+    s.put("b", image("two").tag("v1"), 3).await;
+    s.put("c", image("one").tag("v1"), 4).await;
+    let changed = async |after, limit| s.store.changed_repositories(after, limit).await.expect("an answer");
+    let all = changed(first, 10).await;
+    assert_eq!(all.names, [repo("b"), repo("c")]);
+    assert_eq!(all.last, s.store.last_tag_change().await.expect("an answer"));
+    let part = changed(first, 2).await;
+    assert_eq!(part.names, [repo("b")]);
+    assert_eq!(changed(part.last, 2).await.names, [repo("c")]);
+    assert_eq!(changed(all.last, 2).await.names, []);
+}
+
+/// The space of repositories is divided into what is shared and what is not.
+pub async fn exclusive_space_is_listed(s: &Scene) {
+    for (name, blobs) in
+        [("team/a", &["base", "a1", "a2"][..]), ("team/b", &["base", "b1"]), ("other", &["o1"])]
+    {
+        let mut pushed = image("one");
+        for blob in blobs {
+            s.push(name, blob, 0).await;
+            pushed = pushed.blob(blob);
+        }
+        s.put(name, pushed.tag("v1"), 1).await;
+    }
+    let division = s.store.space_division(&rules(2), 2).await.expect("an answer");
+    assert_eq!(division.largest[0].repo, repo("team/a"));
+    assert_eq!((division.repositories, division.other_repositories), (3, 1));
+    assert!(division.shared > 0 && division.largest[0].bytes > division.largest[1].bytes);
+    let team = Visible::from_ranges([NameRange::prefix("team/")]);
+    let found = s.store.largest_visible(&team, 10).await.expect("an answer");
+    let names: Vec<_> = found.items.iter().map(|item| item.repo.clone()).collect();
+    assert_eq!((names, found.others), (vec![repo("team/a"), repo("team/b")], false));
+}
+
 /// The latest pushes come first, with what happened, and only those of visible repositories.
 pub async fn latest_pushes_are_listed(s: &Scene) {
     s.put("team/a", image("one").tag("v1").tag("latest"), 1).await;

@@ -266,6 +266,8 @@ macro_rules! metadata_store_suite {
             recent_changes_are_listed_newest_first
             only_events_of_visible_repositories_are_listed
             latest_pushes_are_listed
+            changed_repositories_are_listed
+            exclusive_space_is_listed
             namespaces_form_a_tree
             search_finds_names_tags_and_digests
             untagged_manifests_are_listed

@@ -122,13 +122,17 @@ export class Visitor {
   }
 }
 
-/** Names the following steps, so that a failure names its step. */
+/** The steps that failed. The run goes on after a failure, to show all of them. */
+export const failures = [];
+
+/** Does a step of a run, and records whether it fails. */
 export async function step(text, work) {
-  console.log(`    ${text}`);
+  const start = Date.now();
   try {
-    return await work();
+    await work();
+    console.log(`    ${text} (${Date.now() - start} ms)`);
   } catch (error) {
-    error.message = `${text}: ${error.message}`;
-    throw error;
+    failures.push(text);
+    console.log(`    FAILED: ${text}: ${error.stack.slice(0, 3000)}`);
   }
 }

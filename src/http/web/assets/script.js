@@ -82,11 +82,14 @@ document.addEventListener('submit', async (event) => {
     return;
   }
   if (button) button.disabled = true;
+  document.body.setAttribute('aria-busy', 'true');
   try {
     await show(await fetch(action, { method: 'POST', body: fields }), true);
   } catch {
     if (button) button.disabled = false;
     alert('The registry does not answer. Try again.');
+  } finally {
+    document.body.removeAttribute('aria-busy');
   }
 });
 
