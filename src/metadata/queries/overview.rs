@@ -25,8 +25,8 @@ impl Metadata {
         self.query_report(Operation::SpaceDivision, move |c| divide(c, &rules, limit)).await
     }
 
-    /// Returns the `limit` visible repositories with the most exclusive space, largest first. Compares up to
-    /// [`MAX_COMPARED`] repositories.
+    /// Returns the `limit` visible repositories with the most exclusive space, largest first. Compares a bounded
+    /// number of repositories.
     pub async fn largest_visible(&self, visible: &Visible, limit: usize) -> Result<LargestRepositories> {
         let visible = visible.clone();
         self.query_page(Operation::LargestVisible, move |c| largest_visible(c, &visible, limit)).await
