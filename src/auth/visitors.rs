@@ -1,5 +1,5 @@
-//! The cookies of browsers: how long sessions last, and marks for anonymous visitors, to which the CSRF tokens of their
-//! forms are bound. A mark is signed, so that no other server on the same host can choose it.
+//! Marks for the browsers of anonymous visitors, to which the CSRF tokens of their forms are bound. A mark is signed, so
+//! that no other server on the same host can choose it.
 
 use std::io;
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub(super) const LOGIN_PATH: &str = "/login";
 /// The path of the page with the form for name and password.
 pub(super) const SIGN_IN_PATH: &str = "/sign-in";
 
-/// The path of the stream that tells pages of changes.
+/// The path of the event stream for live updates of pages.
 pub(super) const LIVE_PATH: &str = "/live";
 
 /// The roots of the paths of web pages, except the start page `/`.

@@ -136,7 +136,7 @@ fn tile(area: Area, Rectangle { x, y, width, height }: Rectangle) -> Tile {
     }
 }
 
-/// The name as far as it fits: of a repository the end, which tells those of a namespace apart.
+/// The name, truncated to fit. A repository keeps the end of its name, which differs within a namespace.
 fn label(area: &Area, width: f64, height: f64) -> Option<String> {
     if width < MIN_LABEL_WIDTH || height < MIN_LABEL_HEIGHT {
         return None;

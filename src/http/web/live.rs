@@ -1,4 +1,4 @@
-//! `/live`: tells an open page that something has changed, by server-sent events. The page then requests itself again.
+//! `/live`: notifies an open page of changes, by server-sent events. The page then requests itself again.
 
 use std::convert::Infallible;
 use std::time::Duration;

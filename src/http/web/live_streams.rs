@@ -1,4 +1,4 @@
-//! The streams that tell open pages that something in a repository that their visitor may read has changed.
+//! The event streams of open pages. A stream announces changes in the repositories that its visitor may read.
 //!
 //! While pages are open, one task looks for changes twice a second. A stream ends after ten minutes, and the browser
 //! opens it again: so a visitor who has signed out does not keep it.

@@ -20,8 +20,7 @@
 //! Every change is a POST below `/actions`, followed by a redirect. Its form has a token that is bound to the cookie of
 //! the browser, so that no other site can make a browser send it (CSRF).
 //!
-//! Templates are in `templates/web`. They escape all text: annotations, labels, commands and names come from whoever
-//! pushed them.
+//! Templates are in `templates/web`. They escape all text: annotations, labels, commands and names are untrusted.
 
 mod activity;
 mod assets;

@@ -57,7 +57,7 @@ pub(super) fn form_page(
     page(status, &SignInPage { chrome: visitor.chrome(), providers, name, next, encoded_next, error })
 }
 
-/// Signs in with a name and a password. The id of a session is always new, so that nobody can choose it beforehand.
+/// Signs in with a name and a password. Each session gets a new random id, which prevents session fixation.
 async fn sign_in(form: Form) -> Response {
     let name = form.text("name");
     let next = form.next_or("/");

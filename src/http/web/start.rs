@@ -193,7 +193,7 @@ fn push_view(visitor: &Visitor, push: RecentPush) -> PushView {
     }
 }
 
-/// Whether Docker accepts HTTP for a host without being told.
+/// Whether Docker accepts HTTP for a host by default.
 fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host.starts_with("localhost:")
