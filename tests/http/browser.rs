@@ -8,9 +8,13 @@ use orlop::clock::{Clock, Timestamp};
 use orlop::metadata::{Role, Scope};
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE, USER_AGENT};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 
 use crate::kit::*;
+
+/// Markup as a client may choose it, and as pages show it.
+pub const HOSTILE: &str = "<script>alert(1)</script>";
+pub const ESCAPED: &str = "&#60;script&#62;alert(1)&#60;/script&#62;";
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -18,6 +22,39 @@ pub const PASSWORD: &str = "correct horse";
 pub const COOKIE_NAME: &str = "orlop-pages";
 
 const USER_AGENT_TEXT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+/// A page: its status, its text, and the path to which it redirects.
+pub struct Shown {
+    pub status: StatusCode,
+    pub text: String,
+    pub location: String,
+}
+
+impl Shown {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let status = response.status();
+        let location = text(response.headers(), "location");
+        Self { status, location, text: response.text().await.expect("text") }
+    }
+
+    #[track_caller]
+    pub fn is(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub fn shows(&self, wanted: &str) -> &Self {
+        assert!(self.text.contains(wanted), "{wanted:?} is missing: {}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub fn hides(&self, unwanted: &str) -> &Self {
+        assert!(!self.text.contains(unwanted), "{unwanted:?} is shown: {}", self.text);
+        self
+    }
+}
 
 /// A browser that views the pages of a server.
 pub struct Browser<'a> {

@@ -5,51 +5,13 @@ use orlop::clock::Timestamp;
 use orlop::http::api::Changes;
 use orlop::metadata::{Quota, Role, Scope};
 use orlop::retention::{Policies, Policy, TagList};
-use reqwest::StatusCode;
 use reqwest::redirect;
 
+use crate::browser::{ESCAPED, HOSTILE, PASSWORD, Shown};
 use crate::kit::*;
-
-const HOSTILE: &str = "<script>alert(1)</script>";
-const ESCAPED: &str = "&#60;script&#62;alert(1)&#60;/script&#62;";
-
-const PASSWORD: &str = "correct horse";
 
 const OLD: &str = "name = \"old\"\nrepositories = [\"app\"]\n\n[[rules]]\nname = \"rest\"\naction = \"expire\"\n\
                    tags = [\"v1\"]\n";
-
-/// A page: its status, its text, and the path to which it redirects.
-struct Shown {
-    status: StatusCode,
-    text: String,
-    location: String,
-}
-
-impl Shown {
-    async fn of(response: reqwest::Response) -> Self {
-        let status = response.status();
-        let location = text(response.headers(), "location");
-        Self { status, location, text: response.text().await.expect("text") }
-    }
-
-    #[track_caller]
-    fn is(&self, status: u16) -> &Self {
-        assert_eq!(self.status, status, "{}", self.text);
-        self
-    }
-
-    #[track_caller]
-    fn shows(&self, wanted: &str) -> &Self {
-        assert!(self.text.contains(wanted), "{wanted:?} is missing: {}", self.text);
-        self
-    }
-
-    #[track_caller]
-    fn hides(&self, unwanted: &str) -> &Self {
-        assert!(!self.text.contains(unwanted), "{unwanted:?} is shown: {}", self.text);
-        self
-    }
-}
 
 /// A visitor with a cookie.
 struct Browser<'s> {

@@ -11,42 +11,12 @@ use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde_json::json;
 
+use crate::browser::{ESCAPED, HOSTILE, Shown};
 use crate::kit::*;
-
-const HOSTILE: &str = "<script>alert(1)</script>";
-const ESCAPED: &str = "&#60;script&#62;alert(1)&#60;/script&#62;";
 
 /// The first characters of a digest, as pages show them.
 fn short(digest: &Digest) -> &str {
     &digest.hex()[..12]
-}
-
-/// A page: its status and text.
-struct Shown {
-    status: StatusCode,
-    text: String,
-    /// The path and query to which it redirects.
-    location: String,
-}
-
-impl Shown {
-    async fn of(response: reqwest::Response) -> Self {
-        let status = response.status();
-        let location = text(response.headers(), "location");
-        Self { status, location, text: response.text().await.expect("text") }
-    }
-
-    #[track_caller]
-    fn shows(&self, wanted: &str) -> &Self {
-        assert!(self.text.contains(wanted), "{wanted:?} is missing: {}", self.text);
-        self
-    }
-
-    #[track_caller]
-    fn hides(&self, unwanted: &str) -> &Self {
-        assert!(!self.text.contains(unwanted), "{unwanted:?} is shown: {}", self.text);
-        self
-    }
 }
 
 /// An anonymous visitor with a cookie.
