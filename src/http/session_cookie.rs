@@ -24,6 +24,9 @@ use crate::auth::{Principal, Session};
 /// The length of a CSRF token in hexadecimal digits.
 const CSRF_TOKEN_LEN: usize = 32;
 
+/// The header of the requests by which an open page refreshes itself after a change.
+const REFRESH_HEADER: &str = "orlop-refresh";
+
 /// The cookie as this server sets it in a browser.
 pub(super) struct SessionCookie {
     name: String,
@@ -102,9 +105,10 @@ impl Browser {
         let Some(sent) = SessionCookie::of(state, head).sent(head) else { return Self::default() };
         let now = state.registry.clock().now();
         // A page that is only open must not keep its session.
-        let session = match head.uri.path() {
-            LIVE_PATH => state.access_control.peek_session(&sent),
-            _ => state.access_control.session(&sent),
+        let is_by_itself = head.uri.path() == LIVE_PATH || head.headers.contains_key(REFRESH_HEADER);
+        let session = match is_by_itself {
+            true => state.access_control.peek_session(&sent),
+            false => state.access_control.session(&sent),
         };
         let is_valid = session.is_some() || state.access_control.is_visitor_mark(&sent, now);
         Self { cookie: is_valid.then(|| sent.into()), session }

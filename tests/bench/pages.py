@@ -2,23 +2,27 @@
 """pages.py BINARY [REPOSITORIES] [TAGS]: what pages cost with many repositories and one of many tags.
 
 Starts the server on an empty folder, fills it, and prints for each page the processor time of the server (median of
-five rounds) and its size. Then it opens 200 live streams and prints by how much the server's memory grows.
+five rounds) and its size. Then it opens 200 live streams and prints by how much the server's memory grows. Last, it pulls
+with wrk, in turns beside nothing and beside twenty open start pages while images are pushed, and prints the latency.
 """
 
 import hashlib
 import http.client
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 BINARY = sys.argv[1]
 REPOSITORIES = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
 TAGS = int(sys.argv[3]) if len(sys.argv) > 3 else 10_000
 ROUNDS, REQUESTS, STREAMS = 5, 20, 200
+OPEN_PAGES, TURNS, TURN_SECONDS = 20, 8, 5
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -140,6 +144,75 @@ def measure(pid, port):
         streams.append((stream, answer))
     time.sleep(2)
     print(f"{STREAMS} live streams: {(memory(pid) - before) / 1024:.1f} MiB")
+    for stream, _ in streams:
+        stream.close()
+    pulls_beside_pages(port)
+
+
+class OpenPages:
+    """Start pages that browsers have open: each requests itself again, twice a second at most, when something changes."""
+
+    def __init__(self, port):
+        self.port, self.are_open = port, True
+        self.threads = [threading.Thread(target=self.page, args=(number,)) for number in range(OPEN_PAGES)]
+        for thread in self.threads:
+            thread.start()
+
+    def page(self, number):
+        source = (f"127.0.2.{number + 1}", 0)
+        stream = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=source)
+        stream.request("GET", "/live")
+        client = Client(self.port)
+        for line in stream.getresponse():
+            # The pushes go on, so that a page that is to be closed gets another event.
+            if not self.are_open:
+                break
+            if line.startswith(b"data:"):
+                time.sleep(0.5)
+                client.request("GET", "/")
+        stream.close()
+
+    def close(self):
+        self.are_open = False
+        for thread in self.threads:
+            thread.join()
+
+
+def latencies(url):
+    """The median and the 99th percentile of pulls, in milliseconds."""
+    text = subprocess.run(
+        ["wrk", "-t1", "-c4", f"-d{TURN_SECONDS}s", "--latency", url], capture_output=True, text=True, check=True
+    ).stdout
+    units = {"us": 0.001, "ms": 1, "s": 1000}
+    found = dict(re.findall(r"^ +(50|99)% +([0-9.]+[a-z]+)$", text, re.MULTILINE))
+    number = {key: re.fullmatch(r"([0-9.]+)([a-z]+)", value).groups() for key, value in found.items()}
+    return tuple(float(number[key][0]) * units[number[key][1]] for key in ("50", "99"))
+
+
+def pulls_beside_pages(port):
+    url = f"http://127.0.0.1:{port}/v2/team1/app1/manifests/v1"
+    pushes = {"go on": True}
+
+    def push():
+        client, number = Client(port), 10**6
+        while pushes["go on"]:
+            client.push("live/app", number, "v1")
+            number += 1
+            time.sleep(0.5)
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    alone, beside = [], []
+    for _ in range(TURNS):
+        alone.append(latencies(url))
+        pages = OpenPages(port)
+        beside.append(latencies(url))
+        pages.close()
+    pushes["go on"] = False
+    pusher.join()
+    for name, at in (("median", 0), ("99th percentile", 1)):
+        without, with_pages = (statistics.median(turn[at] for turn in turns) for turns in (alone, beside))
+        print(f"pulls, {name}: {without:.2f} ms; beside {OPEN_PAGES} open start pages: {with_pages:.2f} ms, {with_pages / without:.2f} x")
 
 
 if __name__ == "__main__":

@@ -110,6 +110,37 @@ export class Visitor {
     if (violations.length) throw new Error(`${this.page.url()} as ${this.name}:\n${violations.join('\n')}`);
   }
 
+  /** Walks through the page with the Tab key, which must reach every control and show where it is. */
+  async isUsableByKeyboard() {
+    const { page } = this;
+    const count = await page.evaluate(() => {
+      const controls = document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]');
+      const isRight = (one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility() && one.type !== 'hidden';
+      // Of the radio buttons of a group, Tab reaches the checked one.
+      const isOther = (one) => one.type === 'radio' && !one.checked;
+      window.controls = [...controls].filter((one) => isRight(one) && !isOther(one));
+      document.activeElement.blur();
+      return window.controls.length;
+    });
+    const reached = new Set();
+    for (let press = 0; press <= count; press += 1) {
+      await page.keyboard.press('Tab');
+      const found = await page.evaluate(() => {
+        const one = document.activeElement;
+        const { outlineStyle, outlineWidth } = getComputedStyle(one);
+        const { top, bottom, left, right } = one.getBoundingClientRect();
+        const isInWindow = bottom > 0 && right > 0 && top < innerHeight && left < innerWidth;
+        const isShown = outlineStyle !== 'none' && parseFloat(outlineWidth) > 0 && isInWindow;
+        return { at: window.controls.indexOf(one), html: one.outerHTML.slice(0, 200), isShown, isBody: one === document.body };
+      });
+      if (found.isBody || reached.has(found.at)) break;
+      if (!found.isShown) throw new Error(`${page.url()}: nothing shows that the keyboard is at ${found.html}`);
+      reached.add(found.at);
+    }
+    const missed = await page.evaluate((seen) => window.controls.filter((_, at) => !seen.includes(at)).map((one) => one.outerHTML.slice(0, 200)), [...reached]);
+    if (missed.length) throw new Error(`${page.url()}: the keyboard does not reach ${missed.join(' | ')}`);
+  }
+
   async screenshot(folder, name) {
     mkdirSync(folder, { recursive: true });
     await this.page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });

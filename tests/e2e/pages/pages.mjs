@@ -32,6 +32,7 @@ async function looksRight() {
             await step(`${name} fits and is accessible`, async () => {
               await visitor.fits();
               if (viewport === SCREEN) await visitor.isAccessible();
+              if (viewport === SCREEN && colorScheme === 'light') await visitor.isUsableByKeyboard();
             });
           }
         }, { colorScheme, viewport }));
@@ -76,6 +77,14 @@ async function visitorsSeeTheirs() {
     }));
 }
 
+/** Does as if another tab hid the page: without windows, the browser shows all of its pages. */
+async function setHidden(page, isHidden) {
+  await page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, isHidden);
+}
+
 async function pagesAreLive() {
   await step('a push shows on an open page within two seconds', () =>
     as('admin', ADMIN, async (visitor) => {
@@ -87,6 +96,20 @@ async function pagesAreLive() {
       await visitor.page.getByText(`library/nginx:${tag}`).waitFor();
       const took = Date.now() - pushed;
       if (took > 2000) throw new Error(`after ${took} ms`);
+    }));
+  await step('a hidden page closes its stream, and opens it again when it is shown', () =>
+    as('admin', ADMIN, async (visitor) => {
+      const { page } = visitor;
+      const isLive = (request) => new URL(request.url()).pathname === '/live';
+      const opened = page.waitForRequest(isLive);
+      await visitor.go('/');
+      await opened;
+      const closed = page.waitForEvent('requestfailed', isLive);
+      await setHidden(page, true);
+      await closed;
+      const openedAgain = page.waitForRequest(isLive);
+      await setHidden(page, false);
+      await openedAgain;
     }));
   await step('the keyboard reaches the search', () =>
     as('admin', ADMIN, async (visitor) => {

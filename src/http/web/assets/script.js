@@ -152,7 +152,8 @@ function refreshSoon() {
 
 async function refresh() {
   isDue = false;
-  const response = await fetch(location.href).catch(() => null);
+  // The header says that no person asked: the session is not used.
+  const response = await fetch(location.href, { headers: { 'Orlop-Refresh': '1' } }).catch(() => null);
   if (!response?.ok) return;
   const page = new DOMParser().parseFromString(await response.text(), 'text/html');
   for (const part of document.querySelectorAll('[data-live]')) {
