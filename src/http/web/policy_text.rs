@@ -74,7 +74,7 @@ pub(super) fn parse_policies(text: &str) -> Result<Vec<Policy>, String> {
 }
 
 fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, String> {
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut json = serde_json::Deserializer::from_slice(text.as_bytes());
     serde_path_to_error::deserialize(&mut json).map_err(|error| error.to_string())
 }
 

@@ -123,7 +123,9 @@ export class Visitor {
       return window.controls.length;
     });
     const reached = new Set();
-    for (let press = 0; press <= count; press += 1) {
+    let last = null;
+    // The parts of a date are reached one after the other.
+    for (let press = 0; press <= 4 * count; press += 1) {
       await page.keyboard.press('Tab');
       const found = await page.evaluate(() => {
         const one = document.activeElement;
@@ -133,7 +135,8 @@ export class Visitor {
         const isShown = outlineStyle !== 'none' && parseFloat(outlineWidth) > 0 && isInWindow;
         return { at: window.controls.indexOf(one), html: one.outerHTML.slice(0, 200), isShown, isBody: one === document.body };
       });
-      if (found.isBody || reached.has(found.at)) break;
+      if (found.isBody || (reached.has(found.at) && found.at !== last)) break;
+      last = found.at;
       if (!found.isShown) throw new Error(`${page.url()}: nothing shows that the keyboard is at ${found.html}`);
       reached.add(found.at);
     }
