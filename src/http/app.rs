@@ -9,6 +9,7 @@ use super::api::{self, Api};
 use super::exchange::Exchange;
 use super::layers::request_log::{LoggedBody, RequestLog};
 use super::layers::{Checks, Cors, add_headers, audit, authentication};
+use super::lazy_router::LazyRouter;
 use super::listen::{Dialect, Handler, Inbound, RequestContext};
 use super::paths::Target;
 use super::payload::Payload;
@@ -26,7 +27,7 @@ pub struct App {
     state: Arc<AppState>,
     router: axum::Router,
     /// The web pages, unless they are turned off.
-    pages: Option<axum::Router>,
+    pages: Option<LazyRouter>,
     checks: Arc<Checks>,
     cors: Arc<Cors>,
 }
@@ -35,7 +36,10 @@ impl App {
     /// An application that answers from `state` and, below `/api/v1` and on the pages, from `api`.
     pub fn new(state: AppState, api: Arc<Api>) -> Self {
         let state = Arc::new(state);
-        let pages = state.settings.ui.then(|| web::router(Arc::clone(&state), Arc::clone(&api)));
+        let pages = state.settings.ui.then(|| {
+            let (state, api) = (Arc::clone(&state), Arc::clone(&api));
+            LazyRouter::new(move || web::router(state, api))
+        });
         let router = operations::router(Arc::clone(&state)).merge(api::router(api));
         let checks = Arc::new(Checks::new(&state.settings));
         let cors = Arc::new(Cors::new(&state.settings));
@@ -80,7 +84,7 @@ impl App {
             return v2::answer(state, head, peer, &endpoint, principal, body).await;
         }
         let router = match target {
-            Target::Pages => self.pages.as_ref().unwrap_or(&self.router),
+            Target::Pages => self.pages.as_ref().map_or(&self.router, LazyRouter::get),
             Target::V2(_) | Target::Api | Target::Other => &self.router,
         };
         head.extensions.insert(principal);

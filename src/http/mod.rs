@@ -14,6 +14,7 @@ mod exchange;
 mod forwarded;
 mod health;
 mod layers;
+mod lazy_router;
 pub mod listen;
 mod metrics;
 mod operations;

@@ -1,7 +1,7 @@
 //! The router of the API, and its OpenAPI document, which is built from the handlers when it is first requested.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -27,6 +27,7 @@ use super::{
     organisations, policies, repositories, repository_lifecycle, retention, scrub, status, tags, trash,
     usage, why,
 };
+use crate::http::lazy_router::LazyRouter;
 use crate::http::paths::API_ROOT;
 
 /// The routes of all resources.
@@ -62,10 +63,10 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
 /// The routes are built on the first request for one of them: with their descriptions they take more memory than
 /// anything else that is built at startup, and many registries never get such a request.
 pub fn router(api: Arc<Api>) -> Router {
-    let routes = Arc::new(LazyLock::new(move || build_routes(api)));
+    let routes = LazyRouter::new(move || build_routes(api));
     let service = service_fn(move |request: Request| {
-        let routes = Arc::clone(&routes);
-        async move { Router::clone(&routes).oneshot(request).await }
+        let routes = routes.clone();
+        async move { routes.get().clone().oneshot(request).await }
     });
     Router::new().nest_service(API_ROOT, service)
 }
