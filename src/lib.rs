@@ -6,8 +6,8 @@
 //! `tests/modules` enforces this:
 //!
 //! ```text
-//! clock, errors, scheduling, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci
-//!   ← retention ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config
+//! clock, errors, scheduling, fair, file_state, text_file, shared_files, outbound, printable, traces, faults, memory, oci
+//!   ← retention ← distribution ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config
 //!   ← server ← cli ← main
 //! ```
 //!
@@ -19,6 +19,7 @@
 //! | [`fair`] | fair sharing of slots among clients |
 //! | [`file_state`] | change detection for files that are reloaded |
 //! | [`text_file`] | reading of text files written by users |
+//! | `shared_files` | writing of files for other programs |
 //! | [`outbound`] | HTTP client for requests to other servers |
 //! | [`printable`] | escaping of untrusted text for terminals |
 //! | [`traces`] | OpenTelemetry spans |
@@ -26,10 +27,11 @@
 //! | [`memory`] | memory budget for requests |
 //! | [`oci`] | OCI protocol types without I/O: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | retention policies and their evaluation |
+//! | [`distribution`] | directory layout of the Distribution registry (`registry:2`), read and written |
 //! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem implementation, and an in-memory one for tests |
 //! | [`metadata`] | metadata storage: [`metadata::Metadata`] with a SQLite implementation |
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
-//! | [`maintenance`] | what an operator runs by command: backup, restore, fsck |
+//! | [`maintenance`] | what an operator runs by command: backup, restore, export, fsck |
 //! | [`jobs`] | what runs by itself: garbage collection, retention, scrub, disk pressure |
 //! | [`reports`] | usage, why, listings and trash as plain values |
 //! | [`auth`] | authentication and authorisation |
@@ -52,6 +54,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod distribution;
 pub mod errors;
 pub mod fair;
 #[cfg(any(test, feature = "testing"))]
@@ -80,6 +83,7 @@ pub mod reports;
 pub mod retention;
 pub mod scheduling;
 pub mod server;
+mod shared_files;
 pub mod store;
 pub mod text_file;
 pub mod traces;

@@ -4,6 +4,8 @@
 mod audit;
 #[path = "cli/events.rs"]
 mod events;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/golden.rs"]
 mod golden;
 #[path = "cli/hostile.rs"]
@@ -214,6 +216,7 @@ fn help_lists_the_commands() {
         "repo",
         "backup",
         "restore",
+        "export",
         "healthcheck",
     ] {
         assert!(ran.out.contains(&format!("\n  {command} ")), "{command} in {}", ran.out);

@@ -5,7 +5,9 @@
 
 mod args;
 mod check_config;
+mod config_import;
 mod connect;
+mod export;
 mod failure;
 mod healthcheck;
 mod list;
@@ -30,6 +32,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::args::{Output, one_of};
+use self::config_import::ConfigCommand;
+use self::export::ExportArgs;
 use self::failure::Failure;
 use self::list::ListArgs;
 use self::logs::AuditArgs;
@@ -64,7 +68,7 @@ ORLOP_GC__INTERVAL=200ms sets gc.interval. Flags override variables, variables o
 file overrides the defaults.
 
 These commands work on a stopped store and with a running server, which then does the work itself: gc, fsck, \
-scrub, events, audit, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, token, can. They \
+scrub, events, audit, usage, why, backup, export, repos, tags, trash, tag, repo, retention, user, org, token, can. They \
 find the server through the data directory, so pass the same --config or --data.";
 
 const EXIT_CODES: &str = "\
@@ -206,6 +210,10 @@ Examples:
 
     /// Check the settings, and print the effective ones
     CheckConfig(Output),
+
+    /// Translate the configuration of another registry
+    #[command(subcommand)]
+    Config(ConfigCommand),
 
     /// Show disk usage, in total and by repository, and reclaimable space
     ///
@@ -351,6 +359,22 @@ Examples:
         output: Output,
     },
 
+    /// Write the images to DIR in a layout that other programs read
+    ///
+    /// `--layout distribution` writes the storage of registry:2 and registry:3, which serve DIR as it is. `--layout oci`
+    /// writes an OCI image layout for each repository, to DIR/REPOSITORY.
+    ///
+    /// Blobs are hard links where DIR is on the same filesystem, and copies elsewhere. DIR may be new, hold an earlier
+    /// export, or, for `distribution`, the storage of a registry:2: the export adds what is missing and moves tags, and
+    /// removes nothing. A running server continues to serve. With a running server, DIR is a path as the server sees it.
+    /// Exits with 1 if something could not be exported.
+    #[command(after_help = "\
+Examples:
+  orlop export --layout distribution /mnt/registry2
+  orlop export --layout oci /mnt/images --repo team/app --repo team/web
+  docker exec registry /orlop export --layout distribution /var/lib/registry")]
+    Export(ExportArgs),
+
     /// Check whether a push to the running server would work
     ///
     /// For container health checks: needs no shell and no network tool. Exits with 0 if a push would work.
@@ -388,8 +412,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // It needs no settings, and may run where there are none yet.
+    if let Command::Config(command) = cli.command {
+        return config_import::run(command);
+    }
     let config = Config::load(&cli.sources())?;
     match cli.command {
+        Command::Config(command) => config_import::run(command),
         Command::Serve(arguments) => serve::run(config, arguments.accept_loss),
         Command::CheckConfig(output) => check_config::run(cli.common.config.as_deref(), &config, output.json),
         Command::Healthcheck => healthcheck::run(&config),
@@ -407,6 +436,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let dir = operate::absolute(&dir)?;
             operate::run(&config, Operation::Backup { dir }, output.json)
         }
+        Command::Export(arguments) => export::run(&config, arguments),
         Command::Repos { prefix, list } => list::repositories(&config, prefix, &list),
         Command::Tags { repository, list } => list::tags(&config, &repository, &list),
         Command::Trash(command) => trash::run(&config, command),

@@ -1,4 +1,4 @@
-//! `orlop gc`, `fsck`, `scrub`, `backup` and `restore`.
+//! `orlop gc`, `fsck`, `scrub`, `backup`, `restore` and `export`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::jobs::scrub::ScrubReport;
 use crate::maintenance::backup::BackupReport;
+use crate::maintenance::export::ExportReport;
 use crate::maintenance::fsck::FsckReport;
 use crate::printable::escape;
 use crate::server::operations::{GcReport, Operation, Report};
@@ -64,6 +65,7 @@ fn to_text(report: &Report) -> String {
         Report::Fsck(report) => fsck(report),
         Report::Scrub(report) => scrub(report),
         Report::Backup(report) => backup(report),
+        Report::Export(report) => export(report),
     }
 }
 
@@ -162,6 +164,29 @@ fn backup(report: &BackupReport) -> String {
     if !report.problems.is_empty() {
         let failed = report.problems.len() as u64;
         let _ = writeln!(text, "{} not copied: run `orlop fsck`", count(failed, "blob"));
+    }
+    text
+}
+
+fn export(report: &ExportReport) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let _ = writeln!(text, "{}", escape(problem));
+    }
+    let repositories = match report.repositories {
+        1 => "1 repository".to_owned(),
+        number => format!("{number} repositories"),
+    };
+    let manifests = count(report.manifests, "manifest");
+    let _ = writeln!(text, "{repositories}, {manifests} and {} exported", count(report.tags, "tag"));
+    let linked = count(report.linked, "blob");
+    let linked_bytes = size(report.linked_bytes);
+    let copied = report.copied;
+    let copied_bytes = size(report.copied_bytes);
+    let _ = writeln!(text, "{linked} ({linked_bytes}) linked now, {copied} ({copied_bytes}) copied now");
+    if !report.is_whole() {
+        let problems = report.problems.len() as u64 + report.more_problems;
+        let _ = writeln!(text, "{}: the export is not complete", count(problems, "problem"));
     }
     text
 }

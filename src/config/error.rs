@@ -53,7 +53,8 @@ pub enum ConfigError {
     /// The file is YAML, as the configuration of other registries is.
     #[error(
         "{} is YAML, but the configuration must be TOML: use [section] and key = value, as in \
-         config/orlop.example.toml; configuration files of other registries are not supported",
+         config/orlop.example.toml; `orlop config import {}` translates the configuration of registry:2",
+        path.display(),
         path.display()
     )]
     Yaml {

@@ -8,6 +8,7 @@ mod acme;
 mod auth;
 mod check;
 mod error;
+mod import;
 mod load;
 mod sections;
 mod text;
@@ -20,6 +21,7 @@ pub use auth::{
 };
 pub use check::MIN_SCRUB_RATE;
 pub use error::{ConfigError, Origin};
+pub use import::{Carried, ImportError, Imported, MAX_CONFIG_BYTES, Remark, import};
 pub use load::{Flag, Sources, variable};
 pub use sections::*;
 pub use units::{

@@ -1,7 +1,8 @@
-//! What runs once, by a command of the operator: `backup`, `restore` and `fsck`. Unlike the jobs, it runs to its end
+//! What runs once, by a command of the operator: `backup`, `restore`, `export` and `fsck`. Unlike the jobs, it runs to its end
 //! and reports its [`progress`]. The scrub job verifies blobs in the same way and reports the same problems.
 
 pub mod backup;
+pub mod export;
 pub mod fsck;
 pub(crate) mod hashing;
 pub mod progress;

@@ -193,6 +193,8 @@ pub enum Operation {
     StoredBlob,
     /// [`crate::metadata::Metadata::manifests_after`]
     ManifestsAfter,
+    /// [`crate::metadata::Metadata::live_manifests`]
+    LiveManifests,
     /// [`crate::metadata::Metadata::edges_of`]
     EdgesOf,
     /// [`crate::metadata::Metadata::verify`]

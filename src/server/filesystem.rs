@@ -58,6 +58,13 @@ pub(super) fn refuse_overlap(dir: &Path, others: &[&Path]) -> Result<(), String>
     Ok(())
 }
 
+/// Returns whether `path` lies below `directory`. They need not exist.
+pub(super) fn lies_below(path: &Path, directory: &Path) -> bool {
+    let path = real(path);
+    let directory = real(directory);
+    path != directory && path.starts_with(&directory)
+}
+
 /// `path` with every link in its existing part resolved.
 fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

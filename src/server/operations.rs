@@ -1,7 +1,8 @@
-//! Maintenance operations: `gc`, `fsck`, `scrub` and `backup`. The same code runs in a server (for
+//! Maintenance operations: `gc`, `fsck`, `scrub`, `backup` and `export`. The same code runs in a server (for
 //! requests on its admin socket) and in the command itself (on a stopped store).
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,22 +10,27 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::errors::StartError;
-use super::filesystem::refuse_overlap;
+use super::filesystem::{lies_below, refuse_overlap};
 use super::lock::{DataLock, LockError};
 use super::open::Opened;
 use super::settings::{collector_settings, scrub_settings};
 use crate::auth::AccessControl;
 use crate::config::Config;
+use crate::distribution::DistributionTree;
 use crate::http::Health;
 use crate::http::api::{Api, Changes};
 use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, PolicySet, Retention};
 use crate::maintenance::backup::{BackupError, BackupReport, backup};
+use crate::maintenance::export::{ExportError, ExportLayout, ExportReport, ExportRequest, export};
 use crate::maintenance::fsck::{FsckReport, fsck};
 use crate::maintenance::progress::{Progress, Step, Unit};
 use crate::metadata::{AuditAction, Garbage};
+use crate::oci::RepoName;
 use crate::registry::ServiceError;
+use crate::shared_files;
+use crate::store::ExportMethod;
 
 /// An operation to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub enum Operation {
         /// Directory of the backup: an absolute path on the server's machine (in its container).
         dir: PathBuf,
     },
+    /// Export images in another layout.
+    Export(ExportRequest),
 }
 
 impl Operation {
@@ -66,6 +74,7 @@ impl Operation {
             Self::Fsck { repair: true } => (AuditAction::FsckRepair, None),
             Self::Scrub { now: true, .. } => (AuditAction::Scrub, None),
             Self::Backup { dir } => (AuditAction::Backup, Some(dir.display().to_string())),
+            Self::Export(request) => (AuditAction::Export, Some(request.dir.display().to_string())),
             Self::Gc { .. } | Self::Fsck { .. } | Self::Scrub { .. } => return None,
         })
     }
@@ -104,6 +113,8 @@ pub enum Report {
     Scrub(ScrubReport),
     /// Result of a backup or restore.
     Backup(BackupReport),
+    /// Result of an export.
+    Export(ExportReport),
 }
 
 /// Why an operation failed.
@@ -115,6 +126,9 @@ pub enum OperationError {
     /// The backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The export failed.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The backup directory is locked by another process.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -193,6 +207,7 @@ impl Operations {
                 Report::Scrub(self.scrub.run_to_end(*rate, progress).await?)
             }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
+            Operation::Export(request) => Report::Export(self.export(request, progress).await?),
         })
     }
 
@@ -212,15 +227,69 @@ impl Operations {
     }
 
     async fn back_up(&self, dir: &Path, progress: &dyn Progress) -> Result<BackupReport, OperationError> {
-        if !dir.is_absolute() {
-            return Err(OperationError::Invalid(format!("{} is not an absolute path", dir.display())));
-        }
+        require_absolute(dir)?;
         // A backup that contains the data directory, or is inside it, would be lost together with the data.
         refuse_overlap(dir, &[&self.opened.data, &self.opened.metadata_dir])
             .map_err(OperationError::Invalid)?;
         std::fs::create_dir_all(dir).map_err(|error| BackupError::Io { path: dir.into(), error })?;
         let _lock = DataLock::take(dir)?;
         Ok(backup(&self.opened.registry, &self.opened.data, dir, progress).await?)
+    }
+
+    async fn export(
+        &self,
+        request: &ExportRequest,
+        progress: &dyn Progress,
+    ) -> Result<ExportReport, OperationError> {
+        require_absolute(&request.dir)?;
+        check_export_directory(request, &[&self.opened.data, &self.opened.metadata_dir])?;
+        let created = shared_files::create_dir(&request.dir);
+        created.map_err(|error| ExportError::Io { path: request.dir.clone(), error })?;
+        let _lock = lock_directory(&request.dir)?;
+        Ok(export(&self.opened.registry, request, progress).await?)
+    }
+}
+
+/// Rejects a directory for an export that overlaps the store. The tree of another registry may contain the data
+/// directory: that is where `orlop adopt` creates it.
+fn check_export_directory(request: &ExportRequest, own: &[&Path]) -> Result<(), OperationError> {
+    let is_tree = request.layout == ExportLayout::Distribution
+        && DistributionTree::find(&request.dir).is_some();
+    for own in own {
+        let inside_tree = is_tree
+            && lies_below(own, &request.dir)
+            && !lies_below(own, &request.dir.join("docker"));
+        if !inside_tree {
+            refuse_overlap(&request.dir, &[own]).map_err(OperationError::Invalid)?;
+        }
+    }
+    Ok(())
+}
+
+/// Locks the directory of an export until the file is dropped. It leaves nothing behind.
+fn lock_directory(dir: &Path) -> Result<File, OperationError> {
+    let io_error = |error| ExportError::Io { path: dir.into(), error };
+    let file = File::open(dir).map_err(io_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(OperationError::Invalid(format!("another export writes to {}; wait for its end", dir.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(io_error(error).into()),
+    }
+}
+
+/// Encodes a path as the value of a query parameter.
+fn encode(path: &Path) -> percent_encoding::PercentEncode<'_> {
+    use std::os::unix::ffi::OsStrExt;
+    percent_encoding::percent_encode(path.as_os_str().as_bytes(), percent_encoding::NON_ALPHANUMERIC)
+}
+
+/// Rejects a relative path, because a server has another working directory than its client.
+fn require_absolute(dir: &Path) -> Result<(), OperationError> {
+    match dir.is_absolute() {
+        true => Ok(()),
+        false => Err(OperationError::Invalid(format!("{} is not an absolute path", dir.display()))),
     }
 }
 
@@ -264,6 +333,7 @@ impl Report {
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
             Operation::Scrub { .. } => Self::Scrub(serde_json::from_value(json)?),
             Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
+            Operation::Export(_) => Self::Export(serde_json::from_value(json)?),
         })
     }
 
@@ -274,6 +344,7 @@ impl Report {
             Self::Fsck(report) => report.is_sound(),
             Self::Scrub(report) => report.is_sound(),
             Self::Backup(report) => report.is_whole(),
+            Self::Export(report) => report.is_whole(),
         }
     }
 }
@@ -286,13 +357,13 @@ impl fmt::Display for Operation {
             Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
             Self::Scrub { now, rate: None } => write!(f, "/scrub?now={now}"),
             Self::Scrub { now, rate: Some(rate) } => write!(f, "/scrub?now={now}&rate={rate}"),
-            Self::Backup { dir } => {
-                use std::os::unix::ffi::OsStrExt;
-                let dir = percent_encoding::percent_encode(
-                    dir.as_os_str().as_bytes(),
-                    percent_encoding::NON_ALPHANUMERIC,
-                );
-                write!(f, "/backup?dir={dir}")
+            Self::Backup { dir } => write!(f, "/backup?dir={}", encode(dir)),
+            Self::Export(ExportRequest { layout, dir, repositories, method }) => {
+                let copy = *method == ExportMethod::Copy;
+                write!(f, "/export?layout={layout}&copy={copy}&dir={}", encode(dir))?;
+                // Names have no characters that a query would have to encode, and no commas.
+                let names: Vec<_> = repositories.iter().map(RepoName::as_str).collect();
+                write!(f, "&repositories={}", names.join(","))
             }
         }
     }

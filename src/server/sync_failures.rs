@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::errors::{BoxError, Chain, Context, SharedError};
 use crate::oci::{BlobKey, UploadId};
 use crate::store::{
-    BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError, StoredItem, durable,
+    BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem, durable,
 };
 
 /// How often a broken disk is probed.
@@ -119,6 +119,16 @@ impl<S: BlobStore> BlobStore for FailureRecordingStore<S> {
 
     async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.inner.inspect(key, size, range).await
+    }
+
+    async fn export(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        to: &Path,
+        method: ExportMethod,
+    ) -> Result<ExportMethod, StoreError> {
+        self.inner.export(key, size, to, method).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

@@ -21,6 +21,7 @@ mod upload_locks;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -122,6 +123,15 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
+/// How the bytes of a blob are made available to other programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportMethod {
+    /// As another name of the blob's file. It takes no space, and keeps the owner and the mode of the file.
+    HardLink,
+    /// As a copy, which everyone may read.
+    Copy,
+}
+
 /// Something that uses disk space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredItem<'a> {
@@ -179,6 +189,19 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// The same as [`BlobStore::read`].
     async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Makes the bytes of a blob whose recorded size is `size` available at the path `to`, outside of the store and in
+    /// a directory that exists. A hard link becomes a copy where it is impossible. Returns what was made.
+    ///
+    /// # Errors
+    /// The same as [`BlobStore::read`], and [`StoreError::Io`] if `to` exists or can't be written.
+    async fn export(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        to: &Path,
+        method: ExportMethod,
+    ) -> Result<ExportMethod, StoreError>;
 
     /// Removes the bytes of a blob, if they exist. Only bytes that no record names may be removed. Readers that have
     /// started are not affected.

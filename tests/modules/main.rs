@@ -12,13 +12,14 @@ use circles::{children_of, circles, describe};
 use source_tree::{Graph, SourceTree, sources};
 
 /// Each module may import itself and the modules before it.
-const MODULES: [&str; 26] = [
+const MODULES: [&str; 28] = [
     "clock",
     "errors",
     "scheduling",
     "fair",
     "file_state",
     "text_file",
+    "shared_files",
     "outbound",
     "printable",
     "traces",
@@ -26,6 +27,7 @@ const MODULES: [&str; 26] = [
     "memory",
     "oci",
     "retention",
+    "distribution",
     "store",
     "metadata",
     "registry",

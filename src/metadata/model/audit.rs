@@ -189,6 +189,8 @@ pub enum AuditAction or UnknownAction {
     Scrub = "scrub",
     /// Create a backup.
     Backup = "backup",
+    /// Export the images in the layout of another registry.
+    Export = "export",
     /// Any other change through the API.
     Change = "change",
     /// No action: this many audit entries could not be recorded.

@@ -157,6 +157,21 @@ pub struct StoredManifest {
     pub content: Vec<u8>,
 }
 
+/// A live manifest as an export reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveManifest {
+    /// Its id, for [`crate::metadata::Metadata::edges_of`].
+    pub id: i64,
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type it was accepted with.
+    pub media_type: String,
+    /// Its exact bytes.
+    pub content: Vec<u8>,
+    /// When it was first pushed.
+    pub pushed_at: Timestamp,
+}
+
 /// The target of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {

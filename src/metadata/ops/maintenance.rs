@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::metadata::facts::{read_value, write_value};
-use crate::metadata::ops::verify;
+use crate::metadata::ops::{repo_id, verify};
 use crate::metadata::sql::{self, Connection, OptionalExtension, Row, SqlDigest, digest, params};
-use crate::metadata::{Durability, Edge, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals};
-use crate::oci::{BlobKey, Digest};
+use crate::metadata::{Durability, Edge, LiveManifest, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals};
+use crate::oci::{BlobKey, Digest, RepoName};
 
 impl Metadata {
     /// Returns the id of the blob store that this metadata belongs to. The first call sets it.
@@ -70,6 +70,38 @@ impl Metadata {
                     digest: row.get::<SqlDigest>(2)?.0,
                     content: row.get(3)?,
                     media_type: row.get(4)?,
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// Returns a page of the manifests of a repository that are not in the trash, with their content, in order of their
+    /// digests, for exports.
+    pub async fn live_manifests(
+        &self,
+        repo: &RepoName,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<LiveManifest>> {
+        let repo = repo.clone();
+        let after = after.map(digest).unwrap_or_default();
+        self.query_blocking(Operation::LiveManifests, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Vec::new());
+            };
+            let mut query = c.prepare_cached(
+                "SELECT id, digest, media_type, content, pushed_at FROM manifests
+                 WHERE repo = ?1 AND digest > ?2 AND state = 0 ORDER BY digest LIMIT ?3",
+            )?;
+            let rows = query.query_map(params![repo, after, limit], |row| {
+                Ok(LiveManifest {
+                    id: row.get(0)?,
+                    digest: row.get::<SqlDigest>(1)?.0,
+                    media_type: row.get(2)?,
+                    content: row.get(3)?,
+                    pushed_at: row.get(4)?,
                 })
             })?;
             rows.collect()

@@ -115,6 +115,27 @@ pub async fn a_removed_referrer_is_not_listed(s: &Scene) {
     assert_eq!(referrers(s, None, None, 10).await, [digest("r")]);
 }
 
+/// An export reads the live manifests of one repository, page by page.
+pub async fn live_manifests_are_paged_for_exports(s: &Scene) {
+    for name in ["a", "b", "c", "removed"] {
+        s.put("app", image(name), 1).await;
+    }
+    s.put("other", image("elsewhere"), 1).await;
+    s.delete("app", "removed", 2).await;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = s.store.live_manifests(&repo("app"), after.as_ref(), 2).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(last.digest.clone());
+        found.extend(page.into_iter().map(|manifest| (manifest.digest, manifest.pushed_at)));
+    }
+    let mut expected: Vec<_> = ["a", "b", "c"].iter().map(|name| (digest(name), at(1))).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(s.store.live_manifests(&repo("none"), None, 2).await.expect("a page"), []);
+}
+
 /// `fsck` reads every blob and manifest, page by page.
 pub async fn blobs_and_manifests_are_paged_for_fsck(s: &Scene) {
     for number in 0..5 {

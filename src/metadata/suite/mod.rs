@@ -143,6 +143,7 @@ macro_rules! metadata_store_suite {
             referrer_has_all_listed_fields
             a_removed_referrer_is_not_listed
             blobs_and_manifests_are_paged_for_fsck
+            live_manifests_are_paged_for_exports
             tags_are_sorted
             sorted_tags_are_paged
             tags_are_sorted_by_version

@@ -14,16 +14,19 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::mpsc;
 
 use crate::errors::{BoxError, Chain};
 use crate::http::api::{self, Api};
+use crate::maintenance::export::{ExportLayout, ExportRequest};
 use crate::maintenance::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
+use crate::oci::RepoName;
 use crate::server::health::{Health, Readiness};
 use crate::server::operations::{Operation, Operations};
+use crate::store::ExportMethod;
 
 /// Minimum time between progress lines, in milliseconds.
 const PROGRESS_INTERVAL_MS: u64 = 100;
@@ -61,6 +64,7 @@ pub fn router(operations: Arc<Operations>, api: Arc<Api>) -> Router {
         .route("/fsck", operation(|FsckQuery { repair }| Operation::Fsck { repair }))
         .route("/scrub", operation(|ScrubQuery { now, rate }| Operation::Scrub { now, rate }))
         .route("/backup", operation(|BackupQuery { dir }| Operation::Backup { dir }))
+        .route("/export", operation(|query: ExportQuery| Operation::Export(query.into())))
         .with_state(operations)
         .merge(api::router(api))
 }
@@ -111,6 +115,29 @@ struct ScrubQuery {
 #[derive(Deserialize)]
 struct BackupQuery {
     dir: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct ExportQuery {
+    layout: ExportLayout,
+    dir: PathBuf,
+    copy: bool,
+    #[serde(deserialize_with = "comma_separated")]
+    repositories: Vec<RepoName>,
+}
+
+/// Parses names that are separated by commas; there may be none.
+fn comma_separated<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RepoName>, D::Error> {
+    let text = String::deserialize(from)?;
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(D::Error::custom)).collect()
+}
+
+impl From<ExportQuery> for ExportRequest {
+    fn from(query: ExportQuery) -> Self {
+        let method = if query.copy { ExportMethod::Copy } else { ExportMethod::HardLink };
+        Self { layout: query.layout, dir: query.dir, repositories: query.repositories, method }
+    }
 }
 
 /// Runs an operation in its own task, which ends when the client disconnects.

@@ -6,11 +6,13 @@
 //! | `staged` | receives the bytes of an upload, moves them to the path of their blob, and back |
 //! | `read` | reads blobs |
 //! | `inspect` | reads blobs around the page cache |
+//! | `export` | hard-links or copies blobs to paths outside of the store |
 //! | `tree` | opens the tree, remembers its directories, measures its disk usage, checks whether it works |
 //! | `list` | lists the content |
 //! | `durable` | creates directories and small files that survive a power cut |
 
 pub(crate) mod durable;
+mod export;
 mod identity;
 mod inspect;
 mod list;
@@ -32,7 +34,7 @@ use self::identity::Identity;
 use self::tree::Tree;
 use super::layout::Layout;
 use super::upload_locks::{UploadLocks, closed};
-use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
+use super::{BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
@@ -118,6 +120,18 @@ impl BlobStore for FilesystemStore {
     async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
         let key = key.clone();
         self.tree.blocking(move |tree| tree.inspect(&key, size, range)).await
+    }
+
+    async fn export(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        to: &Path,
+        method: ExportMethod,
+    ) -> Result<ExportMethod, StoreError> {
+        let key = key.clone();
+        let to = to.to_owned();
+        self.tree.blocking(move |tree| tree.export(&key, size, &to, method)).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

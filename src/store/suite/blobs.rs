@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 
 use super::{Fixture, collect, pattern, publish, read, stage};
 use crate::oci::UploadId;
-use crate::store::StoreError;
+use crate::store::{ExportMethod, StoreError};
 
 /// Small and large blobs are read back unchanged, also by a store that was reopened.
 pub async fn a_published_blob_is_read(fixture: &dyn Fixture) {
@@ -113,4 +113,29 @@ pub async fn a_blob_is_inspected(fixture: &dyn Fixture) {
     assert!(matches!(store.inspect(&key, size + 1, 0..1).await, Err(StoreError::Damaged(_))));
     store.remove(&key).await.expect("removed");
     assert!(matches!(store.inspect(&key, size, 0..1).await, Err(StoreError::NotFound)));
+}
+
+/// An exported blob has the same bytes, also after the store removed its own. Nothing is replaced.
+pub async fn a_blob_is_exported(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let dir = tempfile::tempdir().expect("a directory");
+    let content = pattern(70_000, 2);
+    let (key, size) = publish(&*store, &content).await;
+    for (name, method) in [("linked", ExportMethod::HardLink), ("copied", ExportMethod::Copy)] {
+        let to = dir.path().join(name);
+        let exported = store.export(&key, size, &to, method).await.expect("exported");
+        assert!(exported == method || exported == ExportMethod::Copy);
+        assert!(matches!(store.export(&key, size, &to, method).await, Err(StoreError::Io(_))));
+        let wrong = store.export(&key, size + 1, &dir.path().join("wrong"), method).await;
+        assert!(matches!(wrong, Err(StoreError::Damaged(_))), "{wrong:?}");
+    }
+    store.remove(&key).await.expect("removed");
+    let absent = store.export(&key, size, &dir.path().join("gone"), ExportMethod::HardLink).await;
+    assert!(matches!(absent, Err(StoreError::NotFound)), "{absent:?}");
+    let mut names: Vec<_> = std::fs::read_dir(dir.path()).expect("read").map(|it| it.expect("one").path()).collect();
+    names.sort();
+    assert_eq!(names, [dir.path().join("copied"), dir.path().join("linked")]);
+    for path in names {
+        assert!(std::fs::read(path).expect("read") == content);
+    }
 }

@@ -35,6 +35,7 @@ macro_rules! blob_store_suite {
             readers_survive_a_removal
             a_wrong_size_is_damaged
             a_blob_is_inspected
+            a_blob_is_exported
             everything_is_listed
             disk_usage_is_measured
             a_working_store_is_sound_and_has_free_space

@@ -18,6 +18,7 @@ mod tests;
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::upload_locks::{self, UploadLocks};
-use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
+use super::{BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};
 
@@ -105,6 +106,16 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
 
     async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.faults.apply(Operation::Inspect, self.inner.inspect(key, size, range)).await
+    }
+
+    async fn export(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        to: &Path,
+        method: ExportMethod,
+    ) -> Result<ExportMethod, StoreError> {
+        self.faults.apply(Operation::Read, self.inner.export(key, size, to, method)).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ mod tests;
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +23,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::disk::{Disk, File, Name};
 use super::upload_locks::{UploadLocks, closed};
-use super::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
+use super::{BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::oci::{BlobKey, UploadId};
 
 /// Ranges up to this many bytes are returned as a whole.
@@ -223,6 +224,20 @@ impl BlobStore for MemoryStore {
     async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.medium.present()?;
         read(self.medium.sized(key, size)?.as_ref(), &range)
+    }
+
+    async fn export(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        to: &Path,
+        _: ExportMethod,
+    ) -> Result<ExportMethod, StoreError> {
+        self.medium.present()?;
+        let bytes = read(self.medium.sized(key, size)?.as_ref(), &(0..size))?;
+        let mut file = std::fs::File::create_new(to).map_err(StoreError::Io)?;
+        io::Write::write_all(&mut file, &bytes).map_err(StoreError::Io)?;
+        Ok(ExportMethod::Copy)
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {
