@@ -39,9 +39,14 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
         let name = name.into_string().ok().filter(|name| name.starts_with("REGISTRY_"))?;
         Some((name, value.into_string().ok()?))
     });
-    let shown = file.as_deref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+    let shown =
+        file.as_deref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
     let imported = import(&yaml, variables).map_err(|error| Failure::of(&shown, error))?;
-    write_out(&format!("# Translated from {} by `orlop config import`.\n\n{}", escape(&shown), imported.to_toml()));
+    write_out(&format!(
+        "# Translated from {} by `orlop config import`.\n\n{}",
+        escape(&shown),
+        imported.to_toml()
+    ));
     write_error(report(&imported).trim_end());
     Ok(exit_code(true))
 }

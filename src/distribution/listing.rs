@@ -34,8 +34,7 @@ impl Child {
         if self.kind.is_dir() {
             return Ok(&self.path);
         }
-        let reason =
-            if self.kind.is_symlink() { Reason::SymbolicLink } else { Reason::NotADirectory };
+        let reason = if self.kind.is_symlink() { Reason::SymbolicLink } else { Reason::NotADirectory };
         Err(Finding::new(&self.path, reason))
     }
 

@@ -39,9 +39,8 @@ impl Directories {
             if child.name.as_ref().is_some_and(|child| child.starts_with('_')) {
                 continue;
             }
-            let parsed = child.parse(Reason::InvalidName, |child| {
-                format!("{name}{child}").parse::<RepoName>().ok()
-            });
+            let parsed =
+                child.parse(Reason::InvalidName, |child| format!("{name}{child}").parse::<RepoName>().ok());
             match parsed {
                 Ok(name) => names.extend([format!("{name}/"), name.as_str().to_owned()]),
                 Err(finding) if self.findings.len() < MAX_FINDINGS => self.findings.push(finding),

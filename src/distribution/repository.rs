@@ -161,9 +161,8 @@ impl Tags {
         for found in Digests::of(layout::index(directory)) {
             let linked = match found? {
                 Ok((digest, _)) if digest == *current => continue,
-                Ok((digest, path)) => {
-                    Link::read_expected(&path.join(layout::LINK), &digest)?.map(|at| at.map(|at| (at, digest)))
-                }
+                Ok((digest, path)) => Link::read_expected(&path.join(layout::LINK), &digest)?
+                    .map(|at| at.map(|at| (at, digest))),
                 Err(finding) => Err(finding),
             };
             match linked {

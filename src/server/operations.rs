@@ -253,12 +253,11 @@ impl Operations {
 /// Rejects a directory for an export that overlaps the store. The tree of another registry may contain the data
 /// directory: that is where `orlop adopt` creates it.
 fn check_export_directory(request: &ExportRequest, own: &[&Path]) -> Result<(), OperationError> {
-    let is_tree = request.layout == ExportLayout::Distribution
-        && DistributionTree::find(&request.dir).is_some();
+    let is_tree =
+        request.layout == ExportLayout::Distribution && DistributionTree::find(&request.dir).is_some();
     for own in own {
-        let inside_tree = is_tree
-            && lies_below(own, &request.dir)
-            && !lies_below(own, &request.dir.join("docker"));
+        let inside_tree =
+            is_tree && lies_below(own, &request.dir) && !lies_below(own, &request.dir.join("docker"));
         if !inside_tree {
             refuse_overlap(&request.dir, &[own]).map_err(OperationError::Invalid)?;
         }
@@ -272,9 +271,10 @@ fn lock_directory(dir: &Path) -> Result<File, OperationError> {
     let file = File::open(dir).map_err(io_error)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(OperationError::Invalid(format!("another export writes to {}; wait for its end", dir.display())))
-        }
+        Err(TryLockError::WouldBlock) => Err(OperationError::Invalid(format!(
+            "another export writes to {}; wait for its end",
+            dir.display()
+        ))),
         Err(TryLockError::Error(error)) => Err(io_error(error).into()),
     }
 }

@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 use crate::errors::{BoxError, Chain, Context, SharedError};
 use crate::oci::{BlobKey, UploadId};
 use crate::store::{
-    BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem, durable,
+    BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem,
+    durable,
 };
 
 /// How often a broken disk is probed.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{ImportError, MAX_CONFIG_BYTES};
+use super::report::{ImportError, MAX_CONFIG_BYTES};
 
 /// The prefix of the variables.
 const PREFIX: &str = "REGISTRY_";
@@ -36,7 +36,8 @@ impl Document {
         if yaml.len() > MAX_CONFIG_BYTES {
             return Err(ImportError::TooLarge);
         }
-        let parsed = parse(yaml.trim_start_matches('\u{feff}')).map_err(|error| ImportError::Yaml(error.into()))?;
+        let parsed =
+            parse(yaml.trim_start_matches('\u{feff}')).map_err(|error| ImportError::Yaml(error.into()))?;
         let root = match parsed {
             Value::Null => Map::new(),
             Value::Object(root) if is_versioned(&root) => root,

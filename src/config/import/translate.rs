@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::document::Document;
-use super::{Carried, ImportError, Imported, Remark};
+use super::report::{Carried, ImportError, Imported, Remark};
+use crate::config::auth::PrivateUrl;
 use crate::config::text::Text;
 use crate::config::units::{Listen, PublicUrl, Span, WebOrigin};
 
@@ -259,19 +260,23 @@ impl Translation {
         let is_complete = names.iter().all(|name| self.document.has(&format!("auth.token.{name}")));
         match keys {
             Some(key) if is_complete => {
-                for name in names {
-                    self.carry_text(&format!("auth.token.{name}"), "token_authority", name);
+                let realm = self.document.take_text("auth.token.realm").unwrap_or_default();
+                if PrivateUrl::parse(&realm).is_none() {
+                    self.remark(
+                        "auth.token.realm",
+                        format!("{realm:?} is not {}: set [token_authority]", PrivateUrl::EXPECTED),
+                    );
+                } else {
+                    self.carry("auth.token.realm", "token_authority", "realm", realm);
+                    self.carry_text("auth.token.service", "token_authority", "service");
+                    self.carry_text("auth.token.issuer", "token_authority", "issuer");
+                    self.carry_text(key, "token_authority", "keys");
                 }
-                self.carry_text(key, "token_authority", "keys");
-                self.step("check-config shows whether the token server can be used: it must have an HTTPS URL");
             }
             _ => self.remark(
                 "auth.token",
                 "realm, service, issuer and rootcertbundle (or jwks) are all required: set [token_authority]",
             ),
-        }
-        for name in ["autoredirect", "autoredirectpath", "signingalgorithms", "rootcertbundle"] {
-            self.document.take(&format!("auth.token.{name}"));
         }
         self.document.take("auth.token");
     }

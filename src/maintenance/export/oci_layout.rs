@@ -5,6 +5,7 @@
 //! there. Memory holds the descriptors of one repository.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -114,7 +115,8 @@ impl Index {
             Some(descriptor)
         });
         let untagged = self.manifests.keys().filter(|digest| !tagged.contains(digest));
-        let manifests: Vec<_> = with_tags.chain(untagged.filter_map(|digest| self.descriptor(digest))).collect();
+        let manifests: Vec<_> =
+            with_tags.chain(untagged.filter_map(|digest| self.descriptor(digest))).collect();
         json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string()
     }
 
@@ -124,6 +126,12 @@ impl Index {
     }
 }
 
-fn at_path<T>(path: &Path, outcome: std::io::Result<T>) -> Result<T, ExportError> {
-    outcome.map_err(|error| ExportError::Io { path: path.into(), error })
+fn at_path<T>(path: &Path, outcome: io::Result<T>) -> Result<T, ExportError> {
+    outcome.map_err(|error| match error.kind() {
+        // A repository is called like a file of another one, such as `app/index.json`.
+        io::ErrorKind::NotADirectory => {
+            TreeError::Conflict { path: path.into(), found: "lies below a file".to_owned() }.into()
+        }
+        _ => ExportError::Io { path: path.into(), error },
+    })
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::metadata::facts::{read_value, write_value};
 use crate::metadata::ops::{repo_id, verify};
 use crate::metadata::sql::{self, Connection, OptionalExtension, Row, SqlDigest, digest, params};
-use crate::metadata::{Durability, Edge, LiveManifest, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals};
+use crate::metadata::{
+    Durability, Edge, LiveManifest, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals,
+};
 use crate::oci::{BlobKey, Digest, RepoName};
 
 impl Metadata {

@@ -27,9 +27,8 @@ impl Tree {
             ExportMethod::Copy => copy(blob, to).map(|()| ExportMethod::Copy),
         };
         // Not `StoreError::from`: what is full or read-only may be the other filesystem.
-        exported.map_err(|error| {
-            StoreError::Io(io::Error::new(error.kind(), Context::new(to.display(), error)))
-        })
+        exported
+            .map_err(|error| StoreError::Io(io::Error::new(error.kind(), Context::new(to.display(), error))))
     }
 }
 

@@ -132,7 +132,8 @@ pub async fn a_blob_is_exported(fixture: &dyn Fixture) {
     store.remove(&key).await.expect("removed");
     let absent = store.export(&key, size, &dir.path().join("gone"), ExportMethod::HardLink).await;
     assert!(matches!(absent, Err(StoreError::NotFound)), "{absent:?}");
-    let mut names: Vec<_> = std::fs::read_dir(dir.path()).expect("read").map(|it| it.expect("one").path()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir.path()).expect("read").map(|it| it.expect("one").path()).collect();
     names.sort();
     assert_eq!(names, [dir.path().join("copied"), dir.path().join("linked")]);
     for path in names {

@@ -23,7 +23,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::disk::{Disk, File, Name};
 use super::upload_locks::{UploadLocks, closed};
-use super::{BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem};
+use super::{
+    BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem,
+};
 use crate::oci::{BlobKey, UploadId};
 
 /// Ranges up to this many bytes are returned as a whole.
