@@ -151,7 +151,7 @@ fn what_is_no_repository_is_a_finding() {
     let mut repositories = tree.repositories();
     let names: Vec<_> = repositories.by_ref().map(|found| found.expect("readable").name).collect();
     assert_eq!(names, [name("good")]);
-    let expected = [Reason::NotADirectory, Reason::SymbolicLink, Reason::InvalidName];
+    let expected = [Reason::SymbolicLink, Reason::NotADirectory, Reason::InvalidName];
     assert_eq!(reasons(repositories.take_findings()), expected);
 }
 

@@ -199,6 +199,9 @@ fn says_that_the_registry_is_a_cache() {
     let cache = remark(&imported, "proxy.remoteurl");
     assert!(cache.contains("is a pull-through cache of https://registry-1.docker.io"), "{cache}");
     assert_eq!(remark(&imported, "proxy"), "orlop is no pull-through cache");
+    assert!(
+        !imported.to_toml().contains("data") && imported.steps.iter().all(|step| !step.contains("adopt"))
+    );
 }
 
 #[test]

@@ -120,14 +120,7 @@ impl Translation {
         if let Some(driver) = drivers.find(|name| !OPTIONS.contains(&name.as_str())) {
             return Err(ImportError::Driver { driver });
         }
-        let key = "storage.filesystem.rootdirectory";
-        let root = self.document.take_text(key);
-        let directory = root.clone().unwrap_or_else(|| "/var/lib/registry".to_owned());
-        let data = format!("{}/{ADOPTED}", directory.trim_end_matches('/'));
-        self.carry(key, "storage", "data", data);
-        self.step(format!(
-            "stop the old registry, and run `orlop adopt {directory}`: it takes over the images without copying them"
-        ));
+        self.directory();
         if self.document.take_bool("storage.maintenance.readonly.enabled") == Some(true) {
             self.carry("storage.maintenance.readonly.enabled", "storage", "read_only", true);
         }
@@ -139,6 +132,19 @@ impl Translation {
             _ => self.carry_span("storage.maintenance.uploadpurging.age", "uploads", "expire"),
         }
         Ok(())
+    }
+
+    /// Carries the directory over. That of a cache holds no images of its own, so there is nothing to adopt.
+    fn directory(&mut self) {
+        let key = "storage.filesystem.rootdirectory";
+        let directory = self.document.take_text(key).unwrap_or_else(|| "/var/lib/registry".to_owned());
+        if self.document.has("proxy.remoteurl") {
+            return;
+        }
+        self.carry(key, "storage", "data", format!("{}/{ADOPTED}", directory.trim_end_matches('/')));
+        self.step(format!(
+            "stop the old registry, and run `orlop adopt {directory}`: it takes over the images without copying them"
+        ));
     }
 
     /// Says that the registry is a cache.

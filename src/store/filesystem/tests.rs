@@ -241,3 +241,32 @@ async fn reports_and_keeps_unknown_files() {
     assert_eq!(unknown, unknown_files);
     assert!(matches!(store.list(Some("nonsense")).await, Err(StoreError::Io(_))));
 }
+
+/// A hard link takes no space. Where it is impossible, a copy for everyone takes its place.
+#[tokio::test]
+async fn exports_a_link_or_else_a_copy() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = dir();
+    let store = open(&dir);
+    let (key, size) = suite::publish(&store, b"hello").await;
+    let device = |path: &std::path::Path| fs::metadata(path).expect("there").dev();
+    let linked = dir.path().join("linked");
+    let method = store.export(&key, size, &linked, ExportMethod::HardLink).await.expect("exported");
+    assert_eq!(method, ExportMethod::HardLink);
+    let inode = |path: &std::path::Path| fs::metadata(path).expect("there").ino();
+    assert_eq!(inode(&linked), inode(&path_of(&store, &key)));
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    if device(other.path()) == device(dir.path()) {
+        return;
+    }
+    let copied = other.path().join("copied");
+    fs::write(other.path().join("copied.orlop-draft"), "of an interrupted export").expect("written");
+    let method = store.export(&key, size, &copied, ExportMethod::HardLink).await.expect("exported");
+    assert_eq!(method, ExportMethod::Copy);
+    assert_eq!(fs::read(&copied).expect("read"), b"hello");
+    assert_eq!(fs::metadata(&copied).expect("there").permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::read_dir(other.path()).expect("read").count(), 1, "no draft is left");
+    let missing = store.export(&key, size, &other.path().join("none/x"), ExportMethod::Copy).await;
+    let error = missing.expect_err("no directory");
+    assert!(crate::errors::Chain(&error).to_string().contains("none/x: "), "{error:?}");
+}
