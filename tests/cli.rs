@@ -2,6 +2,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/config_import.rs"]
+mod config_import;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/export.rs"]

@@ -31,6 +31,9 @@ Examples:
     },
 }
 
+/// The name of standard input.
+const STDIN: &str = "-";
+
 /// Runs a command.
 pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
     let ConfigCommand::Import { file } = command;
@@ -39,8 +42,11 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
         let name = name.into_string().ok().filter(|name| name.starts_with("REGISTRY_"))?;
         Some((name, value.into_string().ok()?))
     });
-    let shown =
-        file.as_deref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+    let shown = match &file {
+        None => "the environment".to_owned(),
+        Some(file) if file.as_os_str() == STDIN => "standard input".to_owned(),
+        Some(file) => file.display().to_string(),
+    };
     let imported = import(&yaml, variables).map_err(|error| Failure::of(&shown, error))?;
     write_out(&format!(
         "# Translated from {} by `orlop config import`.\n\n{}",
@@ -55,7 +61,7 @@ pub(super) fn run(command: ConfigCommand) -> Result<ExitCode, Failure> {
 fn read(file: &Path) -> Result<String, Failure> {
     let most = MAX_CONFIG_BYTES as u64 + 1;
     let mut text = String::new();
-    let read = match file.as_os_str() == "-" {
+    let read = match file.as_os_str() == STDIN {
         true => io::stdin().take(most).read_to_string(&mut text),
         false => File::open(file).and_then(|opened| opened.take(most).read_to_string(&mut text)),
     };

@@ -239,8 +239,8 @@ impl Translation {
                 self.carry("storage.delete.enabled", "auth", "htpasswd_role", "push");
             }
             self.step(
-                "the users of the htpasswd file keep their passwords; give them rights of their own with \
-                 `orlop org grant`, and make an administrator with `orlop user add admin`",
+                "the users of the htpasswd file keep their passwords. The first start also creates the administrator \
+                 `admin`, and shows its password once; set roles with `orlop org grant`",
             );
         } else if self.document.has("auth.token") {
             self.token();
