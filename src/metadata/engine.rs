@@ -6,6 +6,7 @@ use std::pin::pin;
 use super::sql::{self, Connection};
 use super::sqlite::{OpenError, Sqlite};
 use super::transaction::Urgency;
+use super::unverified_hint::UnverifiedHint;
 use super::{Access, Durability, Operation, Result};
 use crate::traces;
 
@@ -17,6 +18,7 @@ pub(super) enum Engine {
 /// The metadata store.
 pub struct Metadata {
     pub(super) engine: Engine,
+    pub(super) unverified: UnverifiedHint,
     /// Faults that tests inject.
     #[cfg(any(test, feature = "testing"))]
     pub(super) faults: Option<super::Faults>,
@@ -31,6 +33,7 @@ impl Metadata {
     pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
         Ok(Self {
             engine: Engine::Sqlite(Sqlite::open(dir, access)?),
+            unverified: UnverifiedHint::default(),
             #[cfg(any(test, feature = "testing"))]
             faults: None,
         })

@@ -6,7 +6,7 @@
 //! | `model` | records |
 //! | `transaction` | access, durability and errors, on which callers and the engine agree |
 //! | `sql` | connections, statements, rows and values, whatever the engine |
-//! | `facts`, `image_details` | what rules, queries and the engine share: the table of single facts, details of images |
+//! | `facts`, `image_details`, `unverified_hint` | what rules, queries and the engine share: the table of single facts, details of images, whether blobs may be unverified |
 //! | `queries` | reads: lists, reports, snapshots |
 //! | `ops` | changes, with the rules of the registry |
 //! | `sqlite` | the engine: opening, group commit, readers, cache, migrations |
@@ -34,6 +34,7 @@ pub mod sqlite;
 #[cfg(test)]
 pub mod suite;
 mod transaction;
+mod unverified_hint;
 
 pub use engine::Metadata;
 #[cfg(any(test, feature = "testing"))]

@@ -271,4 +271,40 @@ pub enum Operation {
     Audit,
     /// [`crate::metadata::Metadata::forget_audit`]
     ForgetAudit,
+    /// [`crate::metadata::Metadata::plan_blobs`]
+    PlanBlobs,
+    /// [`crate::metadata::Metadata::adopt_blobs`]
+    AdoptBlobs,
+    /// [`crate::metadata::Metadata::abandon_adopting`]
+    AbandonAdopting,
+    /// [`crate::metadata::Metadata::adopting_keys`]
+    AdoptingKeys,
+    /// [`crate::metadata::Metadata::adopt_links`]
+    AdoptLinks,
+    /// [`crate::metadata::Metadata::adopt_manifest`]
+    AdoptManifest,
+    /// [`crate::metadata::Metadata::adopt_tag`]
+    AdoptTag,
+    /// [`crate::metadata::Metadata::adoption`]
+    Adoption,
+    /// [`crate::metadata::Metadata::record_adoption`]
+    RecordAdoption,
+    /// [`crate::metadata::Metadata::adoption_figures`]
+    AdoptionFigures,
+    /// [`crate::metadata::Metadata::next_unverified`]
+    NextUnverified,
+    /// [`crate::metadata::Metadata::unverified_among`]
+    UnverifiedAmong,
+    /// [`crate::metadata::Metadata::mark_verified`]
+    MarkVerified,
+    /// [`crate::metadata::Metadata::release_held`]
+    ReleaseHeld,
+    /// [`crate::metadata::Metadata::clear_hardlinked`]
+    ClearHardlinked,
+    /// [`crate::metadata::Metadata::has_hardlinked`]
+    HasHardlinked,
+    /// [`crate::metadata::Metadata::removal_effect`]
+    RemovalEffect,
+    /// [`crate::metadata::Metadata::purge_from_trash`]
+    PurgeFromTrash,
 }

@@ -170,6 +170,7 @@ impl Repository {
             details,
             edges: manifest.references.iter().map(|target| edge(target, settings.sparse, origin)).collect(),
             tags: request.tags,
+            requires_verified: origin == Origin::Client,
             change: self.change(),
         };
         let target = Target::Manifest(&digest);

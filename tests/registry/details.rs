@@ -231,6 +231,7 @@ async fn a_manifest_accepted_by_an_earlier_version_can_be_tagged() {
         details: PushedDetails::Config { digest: config, details: None },
         edges: Vec::new(),
         tags: Vec::new(),
+        requires_verified: false,
         change: kit.clock.now().into(),
     };
     kit.registry.metadata().put_manifest(old).await.expect("stored");

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod accounts;
+mod adoption;
 mod audit;
 mod change;
 mod collection;
@@ -20,6 +21,7 @@ mod why;
 
 pub use accounting::*;
 pub use accounts::*;
+pub use adoption::*;
 pub use audit::*;
 pub use change::{Change, DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, ImmutableTags};
 pub use collection::{Batch, CollectionRules, Garbage};

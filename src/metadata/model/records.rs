@@ -100,6 +100,10 @@ pub struct StoredBlob {
     pub damaged: bool,
     /// The bytes allocated for it on disk, if measured.
     pub allocated: Option<u64>,
+    /// Whether it was adopted and its content has not been hashed yet.
+    pub unverified: bool,
+    /// Whether its file is a hard link that another registry's tree has too, so that removing it frees nothing.
+    pub hardlinked: bool,
 }
 
 /// The size of a blob in bytes.
@@ -254,6 +258,9 @@ pub struct PutManifest {
     pub edges: Vec<Edge>,
     /// The tags to point at it.
     pub tags: Vec<Tag>,
+    /// Whether blobs that were not hashed yet count as missing. They may be damaged, so that a client has to upload
+    /// them, but a manifest that was accepted earlier may refer to them.
+    pub requires_verified: bool,
     /// When it is stored, and by whom.
     pub change: Change,
 }

@@ -131,7 +131,8 @@ impl Metadata {
     pub async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
         self.query(Operation::Unmeasured, |c| {
             let mut query = c.prepare_cached(
-                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE measured = 0
+                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END, unverified, hardlinked
+                 FROM blobs WHERE measured = 0
                  ORDER BY digest LIMIT ?1",
             )?;
             query.query_map([limit], stored_blob)?.collect()
@@ -155,7 +156,8 @@ fn mark(c: &dyn Connection, key: BlobKey, condition: Integrity, now: Timestamp) 
     if was.is_none_or(|was| was == damaged) {
         return Ok(was.is_some());
     }
-    c.prepare_cached("UPDATE blobs SET damaged = ?2 WHERE digest = ?1")?.execute(params![target, damaged])?;
+    c.prepare_cached("UPDATE blobs SET damaged = ?2, unverified = 0 WHERE digest = ?1")?
+        .execute(params![target, damaged])?;
     let event = match condition {
         Integrity::Intact => EventDetails::BlobSound { digest: key.digest },
         Integrity::Damaged(reason) => EventDetails::BlobDamaged { digest: key.digest, reason },
@@ -207,14 +209,22 @@ pub(in crate::metadata) fn link(
     liveness::queue(c, Review::Link, repo, target, now)
 }
 
-/// Schedules the current generation of a blob for deletion. Returns its size, or `None` if there is no such blob.
+/// Schedules the current generation of a blob for deletion. Returns its size, or `None` if there is no such blob. The
+/// deletion of a file that another registry's tree has too frees nothing.
 pub(in crate::metadata) fn doom(c: &dyn Connection, target: &[u8]) -> sql::Result<Option<BlobSize>> {
+    let size = c
+        .prepare_cached("SELECT size, allocated FROM blobs WHERE digest = ?1")?
+        .query_row([target], accounting::read_size)
+        .optional()?;
     doom_selected(
         c,
         "INSERT INTO doomed (generation, digest, size, allocated)
-         SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1 RETURNING size, allocated",
+         SELECT generation, digest, CASE WHEN hardlinked <> 0 THEN 0 ELSE size END,
+                CASE WHEN hardlinked <> 0 THEN 0 ELSE allocated END
+         FROM blobs WHERE digest = ?1 RETURNING size, allocated",
         [target],
-    )
+    )?;
+    Ok(size)
 }
 
 /// Schedules the content for deletion that `insert` selects, if any, and counts it. Returns its size.
@@ -256,7 +266,7 @@ fn find_mountable(
     let Some(from) = from else {
         let mut query = c.prepare_cached(
             "SELECT b.generation, b.size, l.leased_at FROM blobs b JOIN links l ON l.digest = b.digest
-             WHERE b.digest = ?1 AND b.damaged = 0 AND l.hidden_at IS NULL LIMIT 1",
+             WHERE b.digest = ?1 AND b.damaged = 0 AND b.unverified = 0 AND l.hidden_at IS NULL LIMIT 1",
         )?;
         return query.query_row([target], |row| record(wanted, row)).optional();
     };
@@ -265,7 +275,7 @@ fn find_mountable(
     };
     let mut query = c.prepare_cached(
         "SELECT b.generation, b.size, l.leased_at FROM links l JOIN blobs b ON b.digest = l.digest
-         WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
+         WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0 AND b.unverified = 0",
     )?;
     query.query_row(params![from, target], |row| record(wanted, row)).optional()
 }

@@ -42,6 +42,7 @@ fn expire_tag(c: &dyn Connection, expiry: &TagExpiry) -> sql::Result<ExpiryOutco
     let is_same = found.digest == target && found.updated_at == expiry.updated_at;
     if !is_same
         || change.immutable_tags.contains(tag)
+        || liveness::is_unreleased(c, found.manifest)?
         || is_attached(c, repo, expiry.attached_to.as_ref())?
         || was_pulled(c, repo, found.manifest, &target, expiry.pulled_before)?
     {

@@ -43,7 +43,7 @@ pub(in crate::metadata) fn is_blob_held(c: &dyn Connection, repo: i64, target: &
         .exists(params![repo, target])
 }
 
-/// Whether a tag, an index, a policy or the subject holds the manifest `id`. Manifests in the trash still hold others
+/// Whether a tag, an index, a policy, the subject or an adoption holds the manifest `id`. Manifests in the trash still hold others
 /// until they are purged, because they may be restored. An index that is being purged holds a manifest until the edge
 /// is deleted: clients that requested the manifest while the index was live got no lease.
 pub(in crate::metadata) fn is_manifest_held(
@@ -62,10 +62,13 @@ pub(in crate::metadata) fn is_manifest_held_without_pins(
     repo: i64,
     digest: &[u8],
 ) -> sql::Result<bool> {
-    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || is_held_by_subject(c, id, repo)?)
+    Ok(is_tagged(c, id)?
+        || is_unreleased(c, id)?
+        || is_listed(c, repo, digest, None)?
+        || is_held_by_subject(c, id, repo)?)
 }
 
-/// Does the same, but ignores holders that are being purged: for a manifest that the purge releases.
+/// Does the same, but ignores holders that are being purged, and adoptions: for a manifest that the purge releases.
 pub(in crate::metadata) fn is_manifest_kept(
     c: &dyn Connection,
     id: i64,
@@ -81,7 +84,7 @@ pub(in crate::metadata) fn is_manifest_kept(
     Ok(listed || is_tagged(c, id)? || is_pinned(c, repo, digest)? || is_held_by_subject(c, id, repo)?)
 }
 
-/// Whether a tag other than `except`, a live index, a policy or a live subject holds a manifest. Holders in the trash
+/// Whether a tag other than `except`, a live index, a policy, a live subject or an adoption holds a manifest. Holders in the trash
 /// do not count: they can only be restored together with it.
 pub(in crate::metadata) fn is_manifest_held_by_live(
     c: &dyn Connection,
@@ -101,9 +104,20 @@ pub(in crate::metadata) fn is_manifest_held_by_live(
         .prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 AND name IS DISTINCT FROM ?2 LIMIT 1")?
         .exists(params![id, except.map(Tag::as_str)])?;
     Ok(tagged
+        || is_unreleased(c, id)?
         || live_holder(c, repo, digest, EdgeKind::Child)?.is_some()
         || is_pinned(c, repo, digest)?
         || (subject()? && is_held_by_subject(c, id, repo)?))
+}
+
+/// Whether a manifest was adopted and is not released: only users may remove it.
+pub(in crate::metadata) fn is_unreleased(c: &dyn Connection, id: i64) -> sql::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM manifests WHERE id = ?1 AND held <> 0")?.exists([id])
+}
+
+/// Releases an adopted manifest.
+pub(in crate::metadata) fn release(c: &dyn Connection, id: i64) -> sql::Result<()> {
+    c.prepare_cached("UPDATE manifests SET held = 0 WHERE id = ?1 AND held <> 0")?.execute([id]).map(drop)
 }
 
 fn is_tagged(c: &dyn Connection, id: i64) -> sql::Result<bool> {

@@ -42,7 +42,8 @@ impl Metadata {
         let after = after.map(digest).unwrap_or_default();
         self.query_blocking(Operation::BlobsAfter, move |c| {
             let mut query = c.prepare_cached(
-                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+                "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END, unverified, hardlinked
+                 FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
             )?;
             query.query_map(params![after, limit], stored_blob)?.collect()
         })
@@ -53,7 +54,8 @@ impl Metadata {
     pub async fn stored_blob(&self, wanted: &Digest) -> Result<Option<StoredBlob>> {
         self.query(Operation::StoredBlob, |c| {
             let mut query =
-                c.prepare_cached("SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest = ?1")?;
+                c.prepare_cached("SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END, unverified, hardlinked
+                 FROM blobs WHERE digest = ?1")?;
             query.query_row([digest(wanted)], stored_blob).optional()
         }).await
     }
@@ -188,5 +190,7 @@ pub(in crate::metadata) fn stored_blob(row: Row<'_>) -> sql::Result<StoredBlob> 
         size: row.get::<u64>(2)?,
         damaged: row.get(3)?,
         allocated: row.get::<Option<u64>>(4)?,
+        unverified: row.get(5)?,
+        hardlinked: row.get(6)?,
     })
 }

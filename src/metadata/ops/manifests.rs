@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::metadata::image_details::{self, ManifestDetails};
 use crate::metadata::ops::blobs::{read_digest, unhide_required};
 use crate::metadata::ops::liveness::{self, Review};
-use crate::metadata::ops::references::{self, TargetSizes};
+use crate::metadata::ops::references::{self, BlobFilter, TargetSizes};
 use crate::metadata::ops::{accounting, ensure_repo, quotas, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
@@ -262,7 +262,7 @@ pub(in crate::metadata) const REFERRERS: &str = "
 
 /// The row of a manifest.
 #[derive(Clone, Copy)]
-struct Stored {
+pub(in crate::metadata) struct Stored {
     id: i64,
     state: i64,
 }
@@ -271,7 +271,11 @@ const LIVE: i64 = 0;
 const IN_TRASH: i64 = 1;
 
 /// Finds a manifest in any state.
-fn find_stored(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<Option<Stored>> {
+pub(in crate::metadata) fn find_stored(
+    c: &dyn Connection,
+    repo: i64,
+    target: &[u8],
+) -> sql::Result<Option<Stored>> {
     c.prepare_cached("SELECT id, state FROM manifests WHERE repo = ?1 AND digest = ?2")?
         .query_row(params![repo, target], |row| Ok(Stored { id: row.get(0)?, state: row.get(1)? }))
         .optional()
@@ -287,7 +291,10 @@ fn check_targets(
 ) -> sql::Result<Option<PutOutcome>> {
     let restores = stored.is_some_and(|stored| stored.state == IN_TRASH);
     let sizes = match repo {
-        Some(repo) => TargetSizes::find(c, repo, &put.edges, restores)?,
+        Some(repo) => {
+            let among = BlobFilter { hidden: restores, unverified: !put.requires_verified };
+            TargetSizes::find(c, repo, &put.edges, among)?
+        }
         None => TargetSizes::default(),
     };
     let mut missing = Vec::new();

@@ -2,6 +2,7 @@
 
 pub(in crate::metadata) mod accounting;
 pub(in crate::metadata) mod accounts;
+pub(in crate::metadata) mod adoption;
 pub(in crate::metadata) mod audit;
 pub(in crate::metadata) mod blobs;
 pub(in crate::metadata) mod clock;

@@ -20,18 +20,17 @@ pub(in crate::metadata) struct TargetSizes {
 }
 
 impl TargetSizes {
-    /// Finds the targets that must exist or have a certain size, among what `repo` serves. With `hidden` also finds
-    /// hidden blobs.
+    /// Finds the targets that must exist or have a certain size, among what `repo` serves.
     pub(in crate::metadata) fn find(
         c: &dyn Connection,
         repo: i64,
         edges: &[Edge],
-        hidden: bool,
+        among: BlobFilter,
     ) -> sql::Result<Self> {
         let checked = edges.iter().filter(|edge| edge.required || edge.size.is_some());
         let (blobs, manifests): (Vec<_>, Vec<_>) = checked.partition(|edge| edge.kind == EdgeKind::Blob);
         Ok(Self {
-            blobs: find_sizes(c, repo, &blobs, |len| blob_sizes(len, hidden))?,
+            blobs: find_sizes(c, repo, &blobs, |len| blob_sizes(len, among))?,
             manifests: find_sizes(c, repo, &manifests, manifest_sizes)?,
         })
     }
@@ -95,13 +94,23 @@ fn split_into_lists<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// The blobs that count as existing targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::metadata) struct BlobFilter {
+    /// Whether hidden blobs count.
+    pub(in crate::metadata) hidden: bool,
+    /// Whether blobs count whose content was not hashed yet.
+    pub(in crate::metadata) unverified: bool,
+}
+
 /// Query for the sizes of `len` blobs.
-pub(in crate::metadata) fn blob_sizes(len: usize, hidden: bool) -> String {
-    let visible = if hidden { "" } else { "AND l.hidden_at IS NULL" };
+pub(in crate::metadata) fn blob_sizes(len: usize, among: BlobFilter) -> String {
+    let visible = if among.hidden { "" } else { "AND l.hidden_at IS NULL" };
+    let verified = if among.unverified { "" } else { "AND b.unverified = 0" };
     let targets = join(len, |item| format!("?{}", item + 2));
     format!(
         "SELECT l.digest, b.size FROM links l JOIN blobs b ON b.digest = l.digest
-         WHERE l.repo = ?1 AND l.digest IN ({targets}) AND b.damaged = 0 {visible}"
+         WHERE l.repo = ?1 AND l.digest IN ({targets}) AND b.damaged = 0 {visible} {verified}"
     )
 }
 

@@ -112,19 +112,7 @@ pub(in crate::metadata) fn point_tag(
     change: &Change,
 ) -> sql::Result<()> {
     let before = find(c, repo, tag)?;
-    if before.is_some() {
-        c.prepare_cached("UPDATE tags SET manifest = ?3, updated_at = ?4 WHERE repo = ?1 AND name = ?2")?
-            .execute(params![repo, tag, manifest, change.now])?;
-    } else {
-        c.prepare_cached(
-            "INSERT INTO tags (repo, name, manifest, updated_at, version_key) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![repo, tag, manifest, change.now, version_key(tag)])?;
-    }
-    accounting::record_push(c, repo, change.now)?;
-    if before.is_none() {
-        accounting::change_tags(c, repo, 1)?;
-    }
+    set_target(c, repo, tag, before.as_ref(), manifest, change.now)?;
     if before.as_ref().is_some_and(|before| before.manifest == manifest) {
         return Ok(());
     }
@@ -135,6 +123,29 @@ pub(in crate::metadata) fn point_tag(
         Some(before) => liveness::queue_manifest(c, before.manifest, repo, &before.digest, change.now),
         None => Ok(()),
     }
+}
+
+/// Points a tag at a manifest without a row in its history. `before` is what it points at until now.
+pub(in crate::metadata) fn set_target(
+    c: &dyn Connection,
+    repo: i64,
+    tag: &str,
+    before: Option<&TagTarget>,
+    manifest: i64,
+    now: Timestamp,
+) -> sql::Result<()> {
+    accounting::record_push(c, repo, now)?;
+    if before.is_some() {
+        return c
+            .prepare_cached("UPDATE tags SET manifest = ?3, updated_at = ?4 WHERE repo = ?1 AND name = ?2")?
+            .execute(params![repo, tag, manifest, now])
+            .map(drop);
+    }
+    c.prepare_cached(
+        "INSERT INTO tags (repo, name, manifest, updated_at, version_key) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![repo, tag, manifest, now, version_key(tag)])?;
+    accounting::change_tags(c, repo, 1)
 }
 
 /// Removes a tag that points at the manifest `was`.

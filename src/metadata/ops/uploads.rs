@@ -295,7 +295,7 @@ fn over_quota(
 }
 
 /// Records the event that a push to `repo` repaired the blob, if it is quarantined.
-fn record_repair(
+pub(in crate::metadata) fn record_repair(
     c: &dyn Connection,
     repo: i64,
     pushed: &Digest,
@@ -315,11 +315,18 @@ fn record_repair(
 
 /// Makes `key` the current generation of the blob. Its content was verified just now, while that of an older generation
 /// may have been damaged since its verification. So a repeated push also repairs damage that was not detected yet.
-fn replace_generation(c: &dyn Connection, target: &[u8], key: &BlobKey, size: BlobSize) -> sql::Result<()> {
+pub(in crate::metadata) fn replace_generation(
+    c: &dyn Connection,
+    target: &[u8],
+    key: &BlobKey,
+    size: BlobSize,
+) -> sql::Result<()> {
     let before = blobs::doom(c, target)?;
     let sql = match before {
         Some(_) => {
-            "UPDATE blobs SET size = ?2, generation = ?3, damaged = 0, allocated = ?4, measured = 1 WHERE digest = ?1"
+            "UPDATE blobs SET size = ?2, generation = ?3, damaged = 0, unverified = 0, hardlinked = 0, allocated = ?4,
+                              measured = 1
+             WHERE digest = ?1"
         }
         None => {
             "INSERT INTO blobs (digest, size, generation, allocated, measured) VALUES (?1, ?2, ?3, ?4, 1)"

@@ -7,7 +7,7 @@ use crate::metadata::sql::{self, Connection};
 ///
 /// A manifest of state 0 is live. An edge of kind 0 refers to a blob, 1 to a child, 2 to the subject. The
 /// review queue has leased links (0), manifests that nothing keeps (1), hidden links (2) and orphans (3).
-const RULES: [(&str, &str); 15] = [
+const RULES: [(&str, &str); 17] = [
     (
         "a live manifest refers to a missing blob",
         "SELECT r.name, ' ', m.digest, ' -> ', e.target
@@ -93,7 +93,7 @@ const RULES: [(&str, &str); 15] = [
     (
         "an unreferenced manifest is not in the review queue",
         "SELECT r.name, ' ', m.digest FROM manifests m JOIN repositories r ON r.id = m.repo
-         WHERE m.state = 0 AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
+         WHERE m.state = 0 AND m.held = 0 AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
            AND NOT EXISTS (SELECT 1 FROM edges e WHERE e.repo = m.repo AND e.target = m.digest AND e.kind = 1)
            AND NOT EXISTS (SELECT 1 FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
                            WHERE e.manifest = m.id AND e.kind = 2)
@@ -108,6 +108,14 @@ const RULES: [(&str, &str); 15] = [
     (
         "an upload would become a blob that is scheduled for deletion",
         "SELECT u.id FROM uploads u JOIN doomed d ON d.generation = u.intent_generation",
+    ),
+    (
+        "an adopted file is scheduled for deletion",
+        "SELECT a.digest FROM adopting a JOIN doomed d ON d.generation = a.generation",
+    ),
+    (
+        "a blob in use is still to be adopted",
+        "SELECT a.digest FROM adopting a JOIN blobs b ON b.generation = a.generation",
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! Reads that need more than one row: lists, usage, reasons, snapshots.
 
+pub(in crate::metadata) mod adoption;
 pub(in crate::metadata) mod change_log;
 pub(in crate::metadata) mod changes;
 pub(in crate::metadata) mod listings;

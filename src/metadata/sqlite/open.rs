@@ -26,7 +26,7 @@ mod migrations {
 const OPERATIONS_PER_YIELD: i32 = 1000;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: u32 = 17;
+pub const SCHEMA_VERSION: u32 = 18;
 
 const FILE: &str = "orlop.db";
 

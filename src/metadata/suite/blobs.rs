@@ -24,7 +24,17 @@ pub async fn push_replaces_the_generation_and_deletes_the_old_one(s: &Scene) {
     s.store.forget_pending_deletions(&[old]).await.expect("deleted");
     assert_eq!(s.pending_deletions().await, []);
     let stored = s.store.stored_blob(&digest("layer")).await.expect("an answer");
-    assert_eq!(stored, Some(StoredBlob { key: new, size: SIZE, damaged: false, allocated: Some(ALLOCATED) }));
+    assert_eq!(
+        stored,
+        Some(StoredBlob {
+            key: new,
+            size: SIZE,
+            damaged: false,
+            allocated: Some(ALLOCATED),
+            unverified: false,
+            hardlinked: false
+        })
+    );
 }
 
 /// A repository serves only what was pushed to it.

@@ -74,6 +74,7 @@ pub fn image(name: &str) -> Image {
         details: PushedDetails::Own(ImageDetails::default()),
         edges: Vec::new(),
         tags: Vec::new(),
+        requires_verified: true,
         change: at(0).into(),
     })
 }

@@ -59,6 +59,8 @@ struct Purging {
     /// The last time when a client may have learned, without a lease, that its targets exist.
     promised_at: Timestamp,
     purged_to: i64,
+    /// Whether it was adopted and not released: then a user deleted it.
+    is_unreleased: bool,
 }
 
 /// Purges orphans whose leases have ended. Then removes up to about `limit` edges and referrers of manifests that are
@@ -121,7 +123,7 @@ pub(in crate::metadata) fn purge_one(
 ) -> sql::Result<usize> {
     let found = c
         .prepare_cached(
-            "SELECT id, repo, digest, removed_at, leased_at, purged_to, size FROM manifests
+            "SELECT id, repo, digest, removed_at, leased_at, purged_to, size, held FROM manifests
              WHERE id = ?1 AND state = 2",
         )?
         .query_row([id], |row| Purging::read(row, rules))
@@ -134,7 +136,7 @@ pub(in crate::metadata) fn purge_one(
 
 fn next_purging(c: &dyn Connection, rules: &CollectionRules) -> sql::Result<Option<Purging>> {
     c.prepare_cached(
-        "SELECT id, repo, digest, removed_at, leased_at, purged_to, size FROM manifests WHERE state = 2
+        "SELECT id, repo, digest, removed_at, leased_at, purged_to, size, held FROM manifests WHERE state = 2
          ORDER BY id LIMIT 1",
     )?
     .query_row([], |row| Purging::read(row, rules))
@@ -154,6 +156,7 @@ impl Purging {
             // Its own PUT also confirmed that all its targets exist.
             promised_at: rules.last_recorded_lease(removed_at).max(leased_at),
             purged_to: row.get(5)?,
+            is_unreleased: row.get(7)?,
         })
     }
 }
@@ -217,6 +220,13 @@ fn release_manifest(
 ) -> sql::Result<()> {
     if liveness::is_manifest_kept(c, id, holder.repo, digest)? {
         return liveness::queue_own_indexes(c, holder.repo, digest, rules.now);
+    }
+    if liveness::is_unreleased(c, id)? {
+        if !holder.is_unreleased {
+            return Ok(());
+        }
+        // A user deleted the adopted holder, and what only it held follows it.
+        liveness::release(c, id)?;
     }
     let alone_at: Timestamp = c
         .prepare_cached("SELECT alone_at FROM manifests WHERE id = ?1")?

@@ -144,6 +144,23 @@ impl Metadata {
         })
         .await
     }
+
+    /// Marks these manifests for purging, as far as they are in the trash. Returns how many.
+    pub async fn purge_from_trash(&self, removed: Vec<(RepoName, Digest)>) -> Result<u64> {
+        self.change(Operation::PurgeFromTrash, Durability::Full, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE manifests SET state = 2 WHERE repo = ?1 AND digest = ?2 AND state = 1",
+            )?;
+            let mut purged = 0;
+            for (repo, removed) in &removed {
+                if let Some(repo) = repo_id(c, repo)? {
+                    purged += update.execute(params![repo, digest(removed)])? as u64;
+                }
+            }
+            Ok(purged)
+        })
+        .await
+    }
 }
 
 pub(in crate::metadata) const OLDEST: &str = "

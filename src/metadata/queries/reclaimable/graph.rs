@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::metadata::RemovalEffect;
 use crate::metadata::sql::{self, Connection, OptionalExtension, Params, Row, Statement, params};
 
 /// A lookup costs about as much as reading this many rows in order.
@@ -84,6 +85,29 @@ impl<'c> ReclaimableGraph<'c> {
             }
         }
         unreferenced.sum_freed(self.c, &self.removed)
+    }
+
+    /// Whether a removed manifest refers to a blob whose file another registry's tree has too. Call it after the
+    /// children and referrers were added.
+    fn refers_to_hardlinked(&self) -> sql::Result<bool> {
+        let mut query = self.c.prepare_cached(
+            "SELECT 1 FROM edges e JOIN blobs b ON b.digest = e.target
+             WHERE e.manifest = ?1 AND e.kind = 0 AND b.hardlinked <> 0 LIMIT 1",
+        )?;
+        for manifest in self.removed.keys() {
+            if query.exists([*manifest])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns what the removal of the first set does to the disk.
+    pub(in crate::metadata) fn removal_effect(mut self) -> sql::Result<RemovalEffect> {
+        self.add_followers()?;
+        let refers_to_hardlinked = self.refers_to_hardlinked()?;
+        let FreedSpace { bytes, hardlinked, .. } = self.freed_space()?;
+        Ok(RemovalEffect { freed: bytes[0], hardlinked: hardlinked[0], refers_to_hardlinked })
     }
 
     /// Adds the children and referrers that only removed manifests hold.
@@ -311,8 +335,10 @@ const SETS: usize = SetMask::BITS as usize;
 pub(in crate::metadata) struct FreedSpace {
     /// Number of blobs.
     pub(in crate::metadata) blobs: [u64; SETS],
-    /// Allocated bytes on disk.
+    /// Allocated bytes on disk, without files that another registry's tree has too.
     pub(in crate::metadata) bytes: [u64; SETS],
+    /// Allocated bytes of the blobs whose files another registry's tree has too.
+    pub(in crate::metadata) hardlinked: [u64; SETS],
     /// Allocated bytes on disk, where a blob that several sets free counts only for the first of them.
     pub(in crate::metadata) disjoint_bytes: [u64; SETS],
     /// The part of all freed bytes that only one repository links, by its id. A blob counts once.
@@ -381,11 +407,11 @@ impl UnreferencedBlobs {
 
     /// Looks up each blob.
     fn sum_by_lookup(&self, c: &dyn Connection, found: &[Found], sum: &mut FreedSum<'_>) -> sql::Result<()> {
-        let mut query = c.prepare_cached("SELECT allocated, links FROM blobs WHERE digest = ?1")?;
+        let mut query =
+            c.prepare_cached("SELECT digest, allocated, links, hardlinked FROM blobs WHERE digest = ?1")?;
         for (digest, group) in self.groups(found) {
-            let blob = query.query_row([digest], |row| Ok((row.get(0)?, row.get(1)?)));
-            if let Some((allocated, links)) = blob.optional()? {
-                sum.add(digest, group, allocated, links)?;
+            if let Some(blob) = query.query_row([digest], BlobUsage::read).optional()? {
+                sum.add(digest, group, blob)?;
             }
         }
         Ok(())
@@ -396,7 +422,7 @@ impl UnreferencedBlobs {
         let mut groups = self.groups(found).peekable();
         let first = groups.peek().map_or(&[][..], |(digest, _)| *digest);
         let mut query = c.prepare_cached(
-            "SELECT digest, allocated, links FROM blobs WHERE digest >= ?1 ORDER BY digest",
+            "SELECT digest, allocated, links, hardlinked FROM blobs WHERE digest >= ?1 ORDER BY digest",
         )?;
         let mut rows = query.query([first])?;
         while groups.peek().is_some()
@@ -405,10 +431,27 @@ impl UnreferencedBlobs {
             let current = row.blob(0)?;
             while groups.next_if(|(digest, _)| *digest < current).is_some() {}
             if let Some((digest, group)) = groups.next_if(|(digest, _)| *digest == current) {
-                sum.add(digest, group, row.get(1)?, row.get(2)?)?;
+                sum.add(digest, group, BlobUsage::read(row)?)?;
             }
         }
         Ok(())
+    }
+}
+
+/// What a blob takes.
+#[derive(Clone, Copy)]
+struct BlobUsage {
+    /// Allocated bytes on disk.
+    allocated: u64,
+    /// The number of repositories that link it.
+    links: u64,
+    /// Whether another registry's tree has its file too.
+    hardlinked: bool,
+}
+
+impl BlobUsage {
+    fn read(row: Row<'_>) -> sql::Result<Self> {
+        Ok(Self { allocated: row.get(1)?, links: row.get(2)?, hardlinked: row.get(3)? })
     }
 }
 
@@ -431,17 +474,19 @@ impl<'c> FreedSum<'c> {
         Ok(Self { removed, within, links, holders: c.prepare_cached(HOLDERS)?, freed: FreedSpace::default() })
     }
 
-    /// Adds a blob with its allocated bytes and the number of repositories that link it.
-    fn add(&mut self, digest: &[u8], group: &[Found], allocated: u64, links: u64) -> sql::Result<()> {
+    /// Adds a blob.
+    fn add(&mut self, digest: &[u8], group: &[Found], blob: BlobUsage) -> sql::Result<()> {
+        let BlobUsage { allocated, links, hardlinked } = blob;
         let mut sets = group.iter().fold(SetMask::MAX, |sets, found| sets & found.sets);
         if links > group.len() as u64 {
             sets = self.unreferenced_elsewhere(digest, group, sets)?;
         }
         for set in (0..SETS).filter(|set| sets & (1 << set) != 0) {
             self.freed.blobs[set] += 1;
-            self.freed.bytes[set] += allocated;
+            let bytes = if hardlinked { &mut self.freed.hardlinked } else { &mut self.freed.bytes };
+            bytes[set] += allocated;
         }
-        if sets != 0 {
+        if sets != 0 && !hardlinked {
             self.freed.disjoint_bytes[set_index(sets)] += allocated;
             if let ([only], 1) = (group, links) {
                 *self.freed.exclusive.entry(only.repo).or_default() += allocated;

@@ -10,7 +10,9 @@ use crate::metadata::queries::reclaimable::graph::{ManifestRow, ReclaimableGraph
 use crate::metadata::queries::reclaimable::leases::{leased, next_and_last};
 use crate::metadata::queries::usage;
 use crate::metadata::sql::{self, Connection, digest, params};
-use crate::metadata::{CollectionRules, Metadata, Operation, Reclaimable, ReclaimableSummary, Result, Scope};
+use crate::metadata::{
+    CollectionRules, Metadata, Operation, Reclaimable, ReclaimableSummary, RemovalEffect, Result, Scope,
+};
 use crate::oci::{Digest, RepoName};
 
 impl Metadata {
@@ -34,21 +36,32 @@ impl Metadata {
     /// and referrers that nothing else keeps alive. Manifests that do not exist are ignored. Reads what they
     /// refer to; if there are many, all edges of their repositories.
     pub async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
-        self.query_report(Operation::WouldFree, move |c| {
-            let mut wanted: BTreeMap<&RepoName, Vec<Vec<u8>>> = BTreeMap::new();
-            for (repo, manifest) in &manifests {
-                wanted.entry(repo).or_default().push(digest(manifest));
-            }
-            let mut graph = ReclaimableGraph::new(c);
-            for (repo, wanted) in wanted {
-                if let Some(repo) = repo_id(c, repo)? {
-                    find(c, repo, wanted)?.into_iter().for_each(|row| graph.add(row, 1));
-                }
-            }
-            Ok(graph.freed_space()?.bytes[0])
-        })
-        .await
+        self.query_report(Operation::WouldFree, move |c| Ok(graph_of(c, &manifests)?.freed_space()?.bytes[0]))
+            .await
     }
+
+    /// Does the same, and also returns the bytes that stay on the disk because another registry's tree has the files too.
+    pub async fn removal_effect(&self, manifests: Vec<(RepoName, Digest)>) -> Result<RemovalEffect> {
+        self.query_report(Operation::RemovalEffect, move |c| graph_of(c, &manifests)?.removal_effect()).await
+    }
+}
+
+/// Returns the graph of what is removed with these manifests.
+fn graph_of<'c>(
+    c: &'c dyn Connection,
+    manifests: &[(RepoName, Digest)],
+) -> sql::Result<ReclaimableGraph<'c>> {
+    let mut wanted: BTreeMap<&RepoName, Vec<Vec<u8>>> = BTreeMap::new();
+    for (repo, manifest) in manifests {
+        wanted.entry(repo).or_default().push(digest(manifest));
+    }
+    let mut graph = ReclaimableGraph::new(c);
+    for (repo, wanted) in wanted {
+        if let Some(repo) = repo_id(c, repo)? {
+            find(c, repo, wanted)?.into_iter().for_each(|row| graph.add(row, 1));
+        }
+    }
+    Ok(graph)
 }
 
 /// What can be reclaimed, and how it divides into parts that do not overlap. Sizes are allocated bytes.

@@ -193,6 +193,7 @@ async fn put(store: &Metadata, number: u64) -> crate::metadata::Result<()> {
         details: crate::metadata::PushedDetails::Own(crate::oci::ImageDetails::default()),
         edges: Vec::new(),
         tags: Vec::new(),
+        requires_verified: true,
         change: at(1).into(),
     };
     store.put_manifest(put).await.map(drop)

@@ -6,14 +6,16 @@ use rusqlite::Connection;
 use super::super::connection::apply_hints;
 use super::Folder;
 use crate::metadata::SortKey;
-use crate::metadata::ops::references::{LIST_LENGTHS, blob_sizes, insert_edges, manifest_sizes};
+use crate::metadata::ops::references::{BlobFilter, LIST_LENGTHS, blob_sizes, insert_edges, manifest_sizes};
 use crate::metadata::queries::listings::{
     ALIASES, LAST_CHANGE_BY, NAMES_DOWN, NAMES_UP, numbers, numbers_by_name, tags_page,
 };
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 38] = [
+const SOURCES: [(&str, &str); 40] = [
+    ("adoption", include_str!("../../ops/adoption.rs")),
+    ("adoption figures", include_str!("../../queries/adoption.rs")),
     ("audit", include_str!("../../ops/audit.rs")),
     ("changes", include_str!("../../queries/changes.rs")),
     ("blobs", include_str!("../../ops/blobs.rs")),
@@ -81,13 +83,16 @@ const ALLOWED_STATEMENTS: [&str; 11] = [
 
 /// Scans of few rows: one row, a few of the newest edges, tags up to a limit, or an index of what is being purged or must
 /// be measured or filled in.
-const ALLOWED_SCANS: [&str; 6] = [
+const ALLOWED_SCANS: [&str; 9] = [
     "CONSTANT",
     "SCAN newest",
     "SCAN counted",
     "INDEX manifests_purging",
     "INDEX blobs_unmeasured",
     "INDEX tags_without_version_key",
+    "INDEX blobs_unverified",
+    "INDEX blobs_hardlinked",
+    "INDEX manifests_held",
 ];
 
 fn statements(source: &str) -> Vec<&str> {
@@ -160,7 +165,9 @@ fn references_are_found_by_key() {
     let folder = Folder::new();
     let c = connect(&folder);
     for len in LIST_LENGTHS {
-        for sql in [blob_sizes(len, false), blob_sizes(len, true), manifest_sizes(len)] {
+        let among = |hidden, unverified| blob_sizes(len, BlobFilter { hidden, unverified });
+        let blobs = [among(false, false), among(true, false), among(false, true), among(true, true)];
+        for sql in blobs.into_iter().chain([manifest_sizes(len)]) {
             let plan = plan(&c, &sql).expect("a plan");
             let is_by_key = |step: &String| step.starts_with("SEARCH") && step.contains("digest=?");
             assert!(plan.iter().all(is_by_key), "{plan:?}");

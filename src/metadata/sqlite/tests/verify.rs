@@ -53,6 +53,15 @@ async fn every_inconsistency_is_found() {
              INSERT INTO doomed (generation, digest, size) VALUES (x'02', x'01', 1)",
             "an upload would become",
         ),
+        (
+            "INSERT INTO adopting (generation, digest) SELECT generation, digest FROM blobs",
+            "a blob in use is still to be adopted",
+        ),
+        (
+            "INSERT INTO adopting (generation, digest) VALUES (x'02', x'01');
+             INSERT INTO doomed (generation, digest, size) VALUES (x'02', x'01', 1)",
+            "an adopted file is scheduled for deletion",
+        ),
     ];
     for (change, meaning) in changes {
         assert_found(change, meaning).await;
