@@ -78,6 +78,9 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
     }
     holders("listed by the index", &found.indexes, found.index_count, text);
     holders("kept as a referrer of", &found.subjects, found.subjects.len() as u64, text);
+    if found.adopted {
+        line(text, format_args!("adopted, not released yet"));
+    }
     if let Some(rule) = &found.pinned_by {
         line(text, format_args!("pinned: {}", escape(rule)));
     }
@@ -120,7 +123,7 @@ fn tags(found: &ManifestReasons) -> Vec<String> {
 fn is_unreferenced(found: &ManifestReasons) -> bool {
     let references = found.tag_count
         + found.index_count
-        + (found.subjects.len() + usize::from(found.pinned_by.is_some())) as u64;
+        + (found.subjects.len() + usize::from(found.pinned_by.is_some()) + usize::from(found.adopted)) as u64;
     found.state == Stage::Live && references == 0 && found.leased_until.is_none() && !found.kept_by_upload
 }
 
@@ -251,6 +254,7 @@ mod tests {
             indexes: Vec::new(),
             index_count: 0,
             subjects: Vec::new(),
+            adopted: false,
             pinned_by: None,
             rules: vec![PolicyDecision {
                 tag: Some("v1".into()),

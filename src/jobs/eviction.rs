@@ -40,4 +40,7 @@ pub struct Evicted {
     pub tags: u64,
     /// The number of manifests moved to the trash.
     pub manifests: u64,
+    /// The number of tags and manifests that stay because their removal frees too little: another registry's tree has
+    /// their files too.
+    pub futile: u64,
 }

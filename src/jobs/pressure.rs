@@ -10,6 +10,7 @@
 //! purge grants none ([`Registry::leases_recorded_since`]). Only content that a pushing client was actually
 //! promised is kept.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::collector::Collector;
 use super::eviction::{Evicted, Evictor, SpaceGoal};
-use crate::clock::Timestamp;
 use crate::errors::Chain;
 use crate::metadata::EventDetails;
+use crate::oci::{Digest, RepoName};
 use crate::registry::{BudgetLevel, BudgetState, ReclaimerGuard, Registry, ServiceError};
 
 /// How often usage is checked when no push asks for space.
@@ -51,6 +52,8 @@ pub struct SpaceReclaimer {
     evictor: Option<Arc<dyn Evictor>>,
     status: Mutex<PressureStatus>,
     promise: Mutex<Promise>,
+    /// What the last run left because an adoption is not finished.
+    unfinished: Mutex<Option<String>>,
     /// The level that was last logged.
     logged_level: Mutex<Option<BudgetLevel>>,
 }
@@ -69,6 +72,7 @@ impl SpaceReclaimer {
             evictor,
             status: Mutex::default(),
             promise: Mutex::default(),
+            unfinished: Mutex::default(),
             logged_level: Mutex::default(),
         }
     }
@@ -133,7 +137,7 @@ impl SpaceReclaimer {
         reclaimed?;
         if let Some(state) = self.registry.budget().await? {
             let level = if needed { self.registry.budget_level(&state) } else { BudgetLevel::Ample };
-            self.registry.pressure().set_obstacle(needed.then(|| self.obstacle().to_owned()));
+            self.registry.pressure().set_obstacle(needed.then(|| self.obstacle()));
             self.record_level(&state, level).await;
         }
         let pause = self.min_pause().max(started.elapsed().saturating_mul(PAUSE_FACTOR));
@@ -166,14 +170,36 @@ impl SpaceReclaimer {
     }
 
     /// Explains why the space still needed is not free. Clients see this text, so it names no policy.
-    fn obstacle(&self) -> &'static str {
-        if self.promised() > 0 {
+    fn obstacle(&self) -> String {
+        let reason = if self.promised() > 0 {
             "deleted images keep their space until their leases end (gc.lease_pressure)"
         } else if self.policies().is_empty() {
             "no retention policy allows images to expire"
         } else {
             "the retention policies keep the rest"
+        };
+        match &*self.unfinished.lock() {
+            Some(unfinished) => format!("{reason}; {unfinished}"),
+            None => reason.to_owned(),
         }
+    }
+
+    /// Explains what an adoption that is not finished keeps on the disk. `futile` is how many images stayed because the
+    /// other registry's tree has their files too.
+    async fn record_unfinished(&self, futile: u64) -> Result<(), ServiceError> {
+        let figures = self.registry.metadata().adoption_figures().await?;
+        let mut reasons = Vec::new();
+        if figures.held_manifests > 0 {
+            reasons.push("adopted images stay until they are released (orlop adopt --release)".to_owned());
+        }
+        if futile > 0 || (figures.held_manifests > 0 && figures.hardlinked_bytes > 0) {
+            reasons.push(format!(
+                "the tree of the old registry holds {} of these bytes too: finish the adoption (orlop adopt --finish)",
+                figures.hardlinked_bytes
+            ));
+        }
+        *self.unfinished.lock() = (!reasons.is_empty()).then(|| reasons.join("; "));
+        Ok(())
     }
 
     fn policies(&self) -> Vec<String> {
@@ -248,11 +274,19 @@ struct Run<'a> {
     seen: AtomicU64,
     /// How many checks in a row freed nothing.
     fruitless: AtomicU64,
+    /// Manifests in the trash whose removal would free too little, because another registry's tree has their files too.
+    futile: tokio::sync::Mutex<HashSet<(RepoName, Digest)>>,
 }
 
 impl<'a> Run<'a> {
     fn new(job: &'a SpaceReclaimer) -> Self {
-        Self { job, chunk: AtomicU64::new(1), seen: AtomicU64::new(0), fruitless: AtomicU64::new(0) }
+        Self {
+            job,
+            chunk: AtomicU64::new(1),
+            seen: AtomicU64::new(0),
+            fruitless: AtomicU64::new(0),
+            futile: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Reclaims space: removes garbage first, then the oldest manifests in the trash, then what policies allow.
@@ -270,26 +304,29 @@ impl<'a> Run<'a> {
                 break;
             }
         }
+        let mut kept = 0;
         if let Some(evictor) = &self.job.evictor {
             let evicted = evictor.evict(self).await?;
             while !self.is_enough().await? && self.empty_trash(MAX_PURGE_BATCH).await? > 0 {}
-            let Evicted { tags, manifests } = evicted;
-            tracing::debug!(tags, manifests, "evicted by retention policies");
+            let Evicted { tags, manifests, futile } = evicted;
+            tracing::debug!(tags, manifests, futile, "evicted by retention policies");
+            kept = futile;
         }
-        Ok(())
+        let kept = kept + self.futile.lock().await.len() as u64;
+        self.job.record_unfinished(kept).await
     }
 
     /// Purges up to `limit` manifests from the trash and removes what that frees. Returns how many were purged.
     async fn empty_trash(&self, limit: u64) -> Result<u64, ServiceError> {
         let registry = &self.job.registry;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let purged = registry.metadata().oldest_trash(limit).await?;
+        let purged = self.oldest_trash(limit).await?;
         if purged.is_empty() {
             return Ok(0);
         }
         let count = purged.len();
-        let expected = registry.metadata().would_free(purged).await?;
-        registry.empty_trash(None, Timestamp(i64::MAX), count).await?;
+        let expected = registry.metadata().would_free(purged.clone()).await?;
+        registry.purge_from_trash(&purged).await?;
         let missing = self.job.missing().await?;
         let freed = self.collect(expected).await?;
         self.fruitless.fetch_add(1, Ordering::Relaxed);
@@ -301,6 +338,31 @@ impl<'a> Run<'a> {
             self.chunk.store((chunk * 2).min(MAX_PURGE_BATCH), Ordering::Relaxed);
         }
         Ok(count as u64)
+    }
+
+    /// Returns the oldest manifests in the trash whose removal frees space. The others can be restored meanwhile.
+    async fn oldest_trash(&self, limit: usize) -> Result<Vec<(RepoName, Digest)>, ServiceError> {
+        let metadata = self.job.registry.metadata();
+        if !metadata.has_hardlinked().await? {
+            return Ok(metadata.oldest_trash(limit).await?);
+        }
+        let mut futile = self.futile.lock().await;
+        loop {
+            let asked = limit + futile.len();
+            let page = metadata.oldest_trash(asked).await?;
+            let is_last = page.len() < asked;
+            let mut useful = Vec::new();
+            for removed in page.into_iter().filter(|removed| !futile.contains(removed)).collect::<Vec<_>>() {
+                if metadata.removal_effect(vec![removed.clone()]).await?.is_futile() {
+                    futile.insert(removed);
+                } else {
+                    useful.push(removed);
+                }
+            }
+            if is_last || !useful.is_empty() {
+                return Ok(useful);
+            }
+        }
     }
 
     /// Collects all garbage that is due, and returns how many bytes were freed, among them the `expected` ones.

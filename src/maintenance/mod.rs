@@ -4,5 +4,4 @@
 pub mod backup;
 pub mod export;
 pub mod fsck;
-pub(crate) mod hashing;
 pub mod progress;

@@ -29,6 +29,20 @@ impl Repository {
         Ok(blob)
     }
 
+    /// The same for a client that checks whether a blob exists. To a caller who may push, an adopted blob exists only
+    /// once its content was hashed; this waits for that.
+    ///
+    /// # Errors
+    /// [`BlobError::Unknown`] if the repository serves no such blob, or if it could not be verified in time.
+    pub async fn probe_blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
+        if self.access.push
+            && !self.registry.verify_for_push(Some(&self.name), std::slice::from_ref(digest)).await?
+        {
+            return Err(BlobError::Unknown);
+        }
+        self.blob(digest).await
+    }
+
     /// Reads the bytes of `range` of a blob that [`Repository::blob`] returned.
     ///
     /// # Errors
@@ -45,7 +59,7 @@ impl Repository {
             let newer = self.registry.metadata.blob(&self.name, &blob.key.digest).await?;
             let newer = newer.ok_or(BlobError::Unknown)?;
             if newer.key == blob.key {
-                self.registry.quarantine(&blob.key, &error).await?;
+                self.registry.quarantine(&blob.key, &error.to_string()).await?;
                 return Err(BlobError::Unknown);
             }
             blob = newer;
@@ -63,6 +77,8 @@ impl Repository {
         from: Option<&RepoName>,
     ) -> Result<Option<BlobRecord>, BlobError> {
         self.registry.admit_change()?;
+        // A blob that could not be verified in time counts as missing.
+        self.registry.verify_for_push(from, std::slice::from_ref(digest)).await?;
         let _reserved = self.reserve_mount(digest).await?;
         let now = self.registry.clock.now();
         match self.registry.metadata.mount_blob(&self.name, digest, from, now).await? {
@@ -138,11 +154,11 @@ impl Repository {
 impl Registry {
     /// Quarantines a blob: it is absent for everyone until a push brings its bytes again. Fails if the store as a whole
     /// is unavailable, because an unmounted volume must not quarantine anything.
-    async fn quarantine(&self, key: &BlobKey, reason: &StoreError) -> Result<(), BlobError> {
+    pub(super) async fn quarantine(&self, key: &BlobKey, reason: &str) -> Result<(), ServiceError> {
         self.blobs.check().await?;
-        tracing::error!(digest = %key.digest, generation = %key.generation, %reason, "the bytes of a blob are damaged");
+        tracing::error!(digest = %key.digest, generation = %key.generation, reason, "the bytes of a blob are damaged");
         if !self.settings.read_only {
-            let condition = Integrity::Damaged(reason.to_string());
+            let condition = Integrity::Damaged(reason.to_owned());
             self.metadata.mark_blob(key, condition, self.clock.now()).await?;
         }
         Ok(())

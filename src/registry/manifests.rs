@@ -160,6 +160,12 @@ impl Repository {
         {
             return Err(invalid.into());
         }
+        if origin == Origin::Client {
+            // Blobs that could not be verified in time count as missing.
+            let blobs = manifest.references.iter().filter(|target| target.kind == TargetKind::Blob);
+            let blobs: Vec<_> = blobs.map(|target| target.digest.clone()).collect();
+            self.registry.verify_for_push(Some(&self.name), &blobs).await?;
+        }
         let details = self.details(&manifest, &request.content).await;
         let put = PutManifest {
             repo: self.name.clone(),

@@ -22,6 +22,7 @@ mod space;
 mod tags;
 mod trash;
 mod uploads;
+mod verification;
 mod watched_states;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ pub use manifests::{ManifestPlace, PutReceipt, PutRequest};
 pub use quotas::IDLE_WHEN_FULL;
 pub use space::{SpaceState, Stored};
 pub use trash::{Emptied, RepointedTag};
+pub use verification::{MAX_VERIFICATION_WAIT, Verification};
 
 pub use crate::metadata::Page;
 
@@ -191,6 +193,7 @@ pub struct Registry {
     clock_guard: clock_guard::ClockGuard,
     states: watched_states::States,
     audit: audit::Audit,
+    verifications: verification::Verifications,
     /// Since when every lease has been recorded, as the value of a [`Timestamp`].
     leases_recorded_since: AtomicI64,
 }
@@ -247,6 +250,7 @@ impl Registry {
             clock_guard,
             states: watched_states::States::default(),
             audit,
+            verifications: verification::Verifications::default(),
             leases_recorded_since,
         })
     }

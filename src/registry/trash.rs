@@ -37,6 +37,15 @@ impl Registry {
         Ok(self.make_space(|| self.metadata.empty_trash(repo, cutoff, limit)).await?)
     }
 
+    /// Marks these manifests for purging, as far as they are in the trash. Returns how many.
+    ///
+    /// # Errors
+    /// Fails if the metadata store fails.
+    pub async fn purge_from_trash(&self, removed: &[(RepoName, Digest)]) -> Result<u64, ServiceError> {
+        self.admit_change()?;
+        Ok(self.make_space(|| self.metadata.purge_from_trash(removed.to_vec())).await?)
+    }
+
     /// Empties the trash of `repo` or of all repositories in batches; nothing of it can be restored. A crash in between
     /// leaves the older part marked for purging.
     ///

@@ -321,6 +321,7 @@ impl Registry {
         for (id, intent) in &intended {
             self.undo_intent(*id, intent).await?;
         }
+        self.metadata.abandon_adopting().await?;
         self.discard_orphans().await?;
         Ok(intended.len())
     }

@@ -23,6 +23,9 @@ impl Evaluation<'_> {
         if self.graph.targets[tag].is_none() {
             by.push(KeepReason::NoManifest);
         }
+        if self.graph.targets[tag].is_some_and(|target| self.is_held(target)) {
+            by.push(KeepReason::Adopted);
+        }
         let TagRole::Attached(subject) = self.graph.roles[tag] else {
             return keep(by);
         };
@@ -68,6 +71,9 @@ impl Evaluation<'_> {
     fn keep_reasons(&self, place: usize, kept: &Reachability, tags: &[Decision]) -> Vec<KeepReason> {
         let own = self.verdict(self.items.of_manifests[place]).filter(|verdict| verdict.expiry().is_none());
         let mut by = own.map_or_else(Vec::new, |verdict| verdict.keeps.clone());
+        if self.is_held(place) && !by.contains(&KeepReason::Adopted) {
+            by.push(KeepReason::Adopted);
+        }
         let kept_tags = self.graph.tags[place].iter().filter(|tag| tags[**tag].expiry().is_none());
         by.extend(kept_tags.map(|tag| KeepReason::Tag(self.snapshot.tags[*tag].name.clone())));
         let is_kept = |place: &usize| kept.manifests[*place].is_some();
@@ -91,6 +97,11 @@ impl Evaluation<'_> {
             let pulled_at = self.pulls[place];
             Decision::Expire(if is_own_rule { expiry } else { Expiry { pushed_at, pulled_at, ..expiry } })
         })
+    }
+
+    /// Whether a manifest was adopted and is not released, or belongs to one that is not.
+    fn is_held(&self, place: usize) -> bool {
+        self.held.manifests[place].is_some()
     }
 
     /// Returns how an item expires, if it does.

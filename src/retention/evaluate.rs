@@ -37,7 +37,14 @@ pub fn evaluate(
             verdict.keeps.extend(exempt.iter().cloned());
         }
     }
-    let evaluation = Evaluation { snapshot, graph, pulls, items, verdicts, exempt };
+    let held = find_held(snapshot, &graph);
+    for (item, verdict) in items.all.iter().zip(&mut verdicts) {
+        if held.manifests[item.manifest].is_some() {
+            verdict.keeps.retain(|reason| *reason != KeepReason::NoRule);
+            verdict.keeps.push(KeepReason::Adopted);
+        }
+    }
+    let evaluation = Evaluation { snapshot, graph, pulls, items, verdicts, exempt, held };
     let kept_history = evaluation.find_kept_history();
     let kept = evaluation.find_kept(&kept_history);
     let expired = evaluation.find_expired(&kept);
@@ -62,6 +69,14 @@ fn find_exempt_tags(snapshot: &RepoSnapshot, policies: &CompiledPolicies) -> Vec
     snapshot.tags.iter().map(reasons).collect()
 }
 
+/// Finds the manifests that were adopted and are not released, with everything that belongs to them.
+fn find_held(snapshot: &RepoSnapshot, graph: &Graph<'_>) -> Reachability {
+    let mut held = Reachability::new(graph);
+    let manifests = snapshot.manifests.iter().enumerate().filter(|(_, manifest)| manifest.held);
+    manifests.for_each(|(place, _)| held.mark_from(graph, 0, place, None));
+    held
+}
+
 /// Everything the decisions are based on.
 pub(super) struct Evaluation<'a> {
     pub(super) snapshot: &'a RepoSnapshot,
@@ -71,6 +86,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) verdicts: Vec<Verdict>,
     /// For each tag, why rules do not apply to it.
     pub(super) exempt: Vec<Vec<KeepReason>>,
+    /// What was adopted and is not released, with everything that belongs to it.
+    pub(super) held: Reachability,
 }
 
 impl Evaluation<'_> {
@@ -113,6 +130,9 @@ impl Evaluation<'_> {
             if let (true, Some(target)) = (exempt, self.graph.targets[tag]) {
                 kept.mark_from(&self.graph, 0, target, None);
             }
+        }
+        for (manifest, _) in self.held.manifests.iter().enumerate().filter(|(_, held)| held.is_some()) {
+            kept.mark_from(&self.graph, 0, manifest, None);
         }
         for manifest in self.unreached() {
             kept.mark_from(&self.graph, 0, manifest, None);

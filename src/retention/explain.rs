@@ -74,6 +74,7 @@ impl fmt::Display for KeepReason {
             Self::NoRule => f.write_str("no rule selects it"),
             Self::Protected => f.write_str("protected tag"),
             Self::Immutable => f.write_str("immutable tag"),
+            Self::Adopted => f.write_str("adopted, not released yet"),
             Self::NoManifest => f.write_str("its manifest is unknown"),
             Self::Subject(digest) => write!(f, "attached to {}", Short(digest)),
             Self::Tag(tag) => write!(f, "tag `{tag}`"),

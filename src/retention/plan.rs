@@ -43,6 +43,8 @@ pub enum KeepReason {
     Protected,
     /// It is an immutable tag.
     Immutable,
+    /// It was adopted from another registry and is not released yet, or belongs to something that is not.
+    Adopted,
     /// The tag's manifest is unknown.
     NoManifest,
     /// It is attached to this manifest, which is kept.

@@ -59,6 +59,8 @@ pub struct ManifestFacts {
     pub children: Vec<Digest>,
     /// The manifest it is attached to.
     pub subject: Option<Digest>,
+    /// Whether it was adopted and is not released: then nothing expires it or what belongs to it.
+    pub held: bool,
 }
 
 impl ManifestFacts {
@@ -78,6 +80,7 @@ impl ManifestFacts {
             labels: None,
             children: Vec::new(),
             subject: None,
+            held: false,
         }
     }
 }

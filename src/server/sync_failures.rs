@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 use crate::errors::{BoxError, Chain, Context, SharedError};
 use crate::oci::{BlobKey, UploadId};
 use crate::store::{
-    BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem,
-    durable,
+    AdoptError, AdoptedFile, Adoption, BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes,
+    StoreError, StoredItem, durable,
 };
 
 /// How often a broken disk is probed.
@@ -130,6 +130,18 @@ impl<S: BlobStore> BlobStore for FailureRecordingStore<S> {
         method: ExportMethod,
     ) -> Result<ExportMethod, StoreError> {
         self.inner.export(key, size, to, method).await
+    }
+
+    async fn adopt(&self, from: &Path, key: &BlobKey, how: Adoption) -> Result<AdoptedFile, AdoptError> {
+        self.inner.adopt(from, key, how).await
+    }
+
+    async fn sync_adopted(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
+        record_failure(&self.failures, self.inner.sync_adopted(keys).await)
+    }
+
+    async fn links(&self, key: &BlobKey) -> Result<u64, StoreError> {
+        self.inner.links(key).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! is never written twice, so removing one can never race with a new push of the same digest. This needs no lock, on a
 //! disk as on S3. The metadata store records which generation is current.
 
+mod adopted;
 mod buffers;
 mod error;
 #[cfg(any(test, feature = "testing"))]
@@ -11,6 +12,7 @@ mod error;
 pub mod faulty;
 mod file_stream;
 mod filesystem;
+pub(crate) mod hashing;
 mod layout;
 #[cfg(any(test, feature = "testing"))]
 #[path = "../../tests/doubles/memory_store/mod.rs"]
@@ -31,6 +33,7 @@ use futures_util::{Stream, future, stream};
 
 use crate::oci::{BlobKey, UploadId};
 
+pub use adopted::{AdoptError, AdoptedFile, Adoption};
 pub use buffers::{Buffer, Buffers};
 pub use error::StoreError;
 pub use file_stream::{FilePart, FileStream};
@@ -202,6 +205,26 @@ pub trait BlobStore: Send + Sync + 'static {
         to: &Path,
         method: ExportMethod,
     ) -> Result<ExportMethod, StoreError>;
+
+    /// Brings a file of another registry's tree to `key`, without replacing anything, and leaves the file as it is. The
+    /// caller must have recorded `key` as a key to be adopted, and calls [`BlobStore::sync_adopted`] before it records
+    /// the blob. A copy is complete and matches the digest.
+    ///
+    /// # Errors
+    /// [`AdoptError`]; nothing is at `key` then.
+    async fn adopt(&self, from: &Path, key: &BlobKey, how: Adoption) -> Result<AdoptedFile, AdoptError>;
+
+    /// Makes the names of adopted blobs durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]
+    async fn sync_adopted(&self, keys: &[BlobKey]) -> Result<(), StoreError>;
+
+    /// Returns how many names the file of a blob has. More than one means that another tree has it too.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such blob, and [`StoreError::Io`].
+    async fn links(&self, key: &BlobKey) -> Result<u64, StoreError>;
 
     /// Removes the bytes of a blob, if they exist. Only bytes that no record names may be removed. Readers that have
     /// started are not affected.

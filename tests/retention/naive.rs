@@ -230,11 +230,19 @@ impl World<'_> {
         if let Some(tag) = self.snapshot.tags.iter().find(|tag| Some(tag.name.to_string()) == item.tag) {
             by.extend(self.protections(tag));
         }
+        if self.held().contains(&item.manifest.digest) {
+            by.insert("adopted".to_owned());
+        }
         match expires {
             Some(place) if by.is_empty() => (Fate::Expire(place, Timestamp(item.used())), 0),
             None if by.is_empty() => (Fate::Keep(BTreeSet::from(["unnamed".to_owned()])), 0),
             _ => (Fate::Keep(by), depth),
         }
+    }
+
+    /// Returns what was adopted and is not released, with everything that belongs to it.
+    fn held(&self) -> Set {
+        self.closure(self.snapshot.manifests.iter().filter(|m| m.held).map(|m| m.digest.clone()))
     }
 
     fn history(&self, item: &Item, depth: u32) -> Vec<Digest> {
@@ -260,6 +268,7 @@ impl World<'_> {
                 kept_digests.extend(self.history(item, *depth));
             }
         }
+        kept_digests.extend(self.held());
         let protected = self.snapshot.tags.iter().filter(|tag| !self.protections(tag).is_empty());
         kept_digests.extend(protected.map(|tag| tag.digest.clone()));
         kept_digests.extend(
@@ -285,6 +294,9 @@ impl World<'_> {
             let mut by = self.protections(tag);
             if self.manifest(&tag.digest).is_none() {
                 by.insert("no manifest".into());
+            }
+            if self.held().contains(&tag.digest) {
+                by.insert("adopted".into());
             }
             let subject = self.subject_of(tag);
             if subject.as_ref().is_some_and(|s| kept.contains(s)) {

@@ -41,6 +41,7 @@ fn reason(reason: &KeepReason) -> String {
         KeepReason::NoRule => "unnamed".into(),
         KeepReason::Protected => "protected".into(),
         KeepReason::Immutable => "immutable".into(),
+        KeepReason::Adopted => "adopted".into(),
         KeepReason::NoManifest => "no manifest".into(),
         KeepReason::Subject(_) => "subject".into(),
         KeepReason::Tag(_) | KeepReason::Index(_) | KeepReason::History { .. } => "reference".into(),

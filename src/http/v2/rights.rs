@@ -344,11 +344,11 @@ impl<'a> PullRight<'a> {
         self.repository.record_unchanged_push(tag, manifest);
     }
 
-    /// Returns a blob. Clients that push check with HEAD whether they have to upload, so HEAD leases the blob. GET is a
+    /// Returns a blob. Clients that push check with HEAD whether they have to upload, so HEAD verifies and leases the blob. GET is a
     /// pull and leases nothing.
     pub(super) async fn blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
         if self.call.is_head() {
-            self.repository.blob(digest).await
+            self.repository.probe_blob(digest).await
         } else {
             self.repository.without_push().blob(digest).await
         }

@@ -56,6 +56,7 @@ pub(super) fn why(visitor: &Visitor, name: &RepoName, found: Why) -> WhyView {
         reasons.push(Reason::new(format!("{others} more indexes")));
     }
     reasons.extend(why.subjects.iter().map(|subject| of_holder(visitor, name, "Attached to", subject)));
+    reasons.extend(why.unreleased.then(|| Reason::new("Adopted, not released yet".to_owned())));
     reasons.extend(pinned_by.map(|rule| Reason::new(format!("Kept by {rule}"))));
     if let Some(until) = why.lease.active_until(now) {
         let until = Some(visitor.moment(until));

@@ -28,6 +28,8 @@ pub struct AppliedReport {
     pub manifests: u64,
     /// The number of steps skipped because something had changed.
     pub skipped: u64,
+    /// The number of steps left out because they would free nothing: another registry's tree has the files too.
+    pub futile: u64,
     /// The first skipped steps.
     pub skips: Vec<Skip>,
     /// Whether the run stopped early.

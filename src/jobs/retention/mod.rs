@@ -30,7 +30,7 @@ use crate::retention::CompiledPolicies;
 use crate::traces;
 
 use collect::{Collected, PLAN_SHARE, TooLarge};
-use repo_evaluation::RepoEvaluation;
+use repo_evaluation::{Assumptions, RepoEvaluation};
 use stored_plans::StoredPlans;
 
 pub use apply::{AppliedReport, Skip};
@@ -127,7 +127,20 @@ impl Retention {
         pressure: bool,
     ) -> Result<Arc<PlanReport>, RetentionError> {
         let in_force = self.usable_policies()?;
-        self.plan_by(&in_force, repo, pressure, |_| true).await
+        self.plan_by(&in_force, repo, Assumptions { pressure, released: false }, |_| true).await
+    }
+
+    /// Plans what the policies would do once adopted content is released. Changes nothing, and expires nothing adopted if
+    /// it is applied before the release.
+    ///
+    /// # Errors
+    /// See [`Retention::plan`].
+    pub async fn plan_after_release(
+        &self,
+        repo: Option<&RepoName>,
+    ) -> Result<Arc<PlanReport>, RetentionError> {
+        let in_force = self.usable_policies()?;
+        self.plan_by(&in_force, repo, Assumptions { pressure: false, released: true }, |_| true).await
     }
 
     /// Plans what these policies would do to the repositories that `concerns` accepts, and stores the plan.
@@ -135,7 +148,7 @@ impl Retention {
         &self,
         policies: &InForce,
         repo: Option<&RepoName>,
-        pressure: bool,
+        assumed: Assumptions,
         concerns: impl Fn(&RepoName) -> bool + Send + Sync,
     ) -> Result<Arc<PlanReport>, RetentionError> {
         if let Some(repo) = repo {
@@ -143,10 +156,11 @@ impl Retention {
         }
         let _one = self.planning.lock().await;
         let collected = Collected::new(self.plan_limit(), false);
-        let (mut plan, _) = self.collect(policies, repo, collected, pressure, concerns).await?;
+        let (mut plan, _) = self.collect(policies, repo, collected, assumed, concerns).await?;
         let removed = plan.removed_manifests();
-        let free = self.registry.metadata().would_free(removed).await?;
-        plan.would_free = Some(free);
+        let effect = self.registry.metadata().removal_effect(removed).await?;
+        plan.would_free = Some(effect.freed);
+        plan.would_free_later = effect.hardlinked;
         let plan = Arc::new(plan);
         self.lock_stored_plans().store(Arc::clone(&plan), self.plan_limit());
         Ok(plan)
@@ -186,7 +200,7 @@ impl Retention {
             return Ok(None);
         }
         self.registry.flush_pulls().await?;
-        let evaluated = self.evaluate(&in_force.compiled, repo, self.now(), false).await?;
+        let evaluated = self.evaluate(&in_force.compiled, repo, self.now(), Assumptions::default()).await?;
         let rows = evaluated.into_iter().flat_map(|evaluated| evaluated.rows);
         Ok(Some(rows.filter(|row| row.digest == *digest).collect()))
     }
@@ -228,7 +242,8 @@ impl Retention {
     }
 
     /// Executes what policies allow while the store is nearly full, step by step in the operator's order, until
-    /// `enough` returns `true`; it is called before each step. Manifests only move to the trash, which frees nothing
+    /// `enough` returns `true`; it is called before each step. Steps are left out whose bytes another registry's tree
+    /// would keep on the disk. Manifests only move to the trash, which frees nothing
     /// yet. If all steps together are not enough, manifests kept only by rules that do not apply under pressure are
     /// left to the collector.
     ///
@@ -242,24 +257,43 @@ impl Retention {
         self.trust_clock().await?;
         let collected = Collected::new(self.plan_limit(), true);
         let in_force = self.usable_policies()?;
-        let (plan, steps_left_out) = self.collect(&in_force, None, collected, true, |_| true).await?;
+        let (plan, steps_left_out) = self
+            .collect(&in_force, None, collected, Assumptions { pressure: true, released: false }, |_| true)
+            .await?;
         self.pin(&plan.repositories).await?;
         let lease = self.registry.settings().shortest_lease();
         let steps = apply::Steps { lease, ..self.steps(&plan, None) };
         let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
         let mut next = (plan.steps() > 0).then_some(0);
+        let has_hardlinked = self.registry.metadata().has_hardlinked().await?;
         while let Some(from) = next {
+            if has_hardlinked && self.is_futile(&plan, from).await? {
+                report.futile += 1;
+                next = (from + 1 < plan.steps()).then_some(from + 1);
+                continue;
+            }
             // If the policies change, the caller makes a new plan by the new ones.
             if enough(&report).await? || !plan.is_by(&self.policies.in_force()) {
                 break;
             }
             next = steps.run(from, 1, false, &mut report).await?;
         }
-        if next.is_none() && !steps_left_out && !enough(&report).await? {
+        // While another registry's tree shares files, the collector might remove images for bytes that stay on the disk.
+        if next.is_none() && !steps_left_out && !has_hardlinked && !enough(&report).await? {
             self.remove_other_pins(&plan).await?;
         }
         self.record_run(&report, RunCause::Pressure, None, None).await?;
         Ok(report)
+    }
+
+    /// Whether a step of a plan would remove an image for bytes that stay on the disk, because another registry's tree
+    /// has the files too.
+    async fn is_futile(&self, plan: &PlanReport, number: usize) -> Result<bool, ServiceError> {
+        let Some((repo, row, _)) = plan.step(number) else {
+            return Ok(false);
+        };
+        let removed = vec![(repo.clone(), row.digest.clone())];
+        Ok(self.registry.metadata().removal_effect(removed).await?.is_futile())
     }
 
     /// Makes a plan. Also returns whether steps were left out of it.
@@ -268,7 +302,7 @@ impl Retention {
         policies: &InForce,
         repo: Option<&RepoName>,
         mut collected: Collected,
-        pressure: bool,
+        assumed: Assumptions,
         concerns: impl Fn(&RepoName) -> bool + Send + Sync,
     ) -> Result<(PlanReport, bool), RetentionError> {
         // Pulls that are not recorded yet must count.
@@ -280,13 +314,13 @@ impl Retention {
             if repo.is_some() { named.take() } else { self.repositories(&mut after).await? }
         {
             for repo in names.iter().filter(|repo| concerns(repo)) {
-                if let Some(rows) = self.evaluate(&policies.compiled, repo, now, pressure).await? {
+                if let Some(rows) = self.evaluate(&policies.compiled, repo, now, assumed).await? {
                     collected.add(rows).map_err(|TooLarge| RetentionError::TooLarge)?;
                 }
             }
         }
         let Collected { repositories, kept_left_out, steps_left_out, .. } = collected;
-        let mut plan = PlanReport::new(policies, now, pressure, repositories);
+        let mut plan = PlanReport::new(policies, now, assumed.pressure, repositories);
         plan.kept_left_out = kept_left_out;
         Ok((plan, steps_left_out))
     }
@@ -313,8 +347,9 @@ impl Retention {
         policies: &Arc<CompiledPolicies>,
         repo: &RepoName,
         now: Timestamp,
-        pressure: bool,
+        assumed: Assumptions,
     ) -> Result<Option<RepoRows>, ServiceError> {
+        let pressure = assumed.pressure;
         if !policies.may_expire(repo, pressure) && !policies.may_pin(repo, pressure) {
             return Ok(None);
         }
@@ -323,7 +358,7 @@ impl Retention {
             policies: Arc::clone(policies),
             repo: repo.clone(),
             now,
-            pressure,
+            assumed,
         };
         let turn = Arc::clone(&self.evaluating).lock_owned().await;
         // The task continues if the client disconnects, and keeps its turn and its memory until it ends.
@@ -480,7 +515,8 @@ impl Retention {
         self.registry.flush_pulls().await?;
         for repo in names {
             let now = self.now();
-            let evaluated = self.evaluate(&pass.in_force.compiled, &repo, now, false).await?;
+            let evaluated =
+                self.evaluate(&pass.in_force.compiled, &repo, now, Assumptions::default()).await?;
             pass.after = Some(repo.clone());
             let Some(mut rows) = evaluated else {
                 metadata.set_pins(&repo, Vec::new()).await?;
@@ -546,7 +582,7 @@ impl Evictor for Retention {
             async move { goal.is_reached(evicted).await }
         });
         match applied.await {
-            Ok(done) => Ok(Evicted { tags: done.tags, manifests: done.manifests }),
+            Ok(done) => Ok(Evicted { tags: done.tags, manifests: done.manifests, futile: done.futile }),
             Err(RetentionError::Service(error)) => Err(error),
             // The policies are broken or the clock is not trusted: the log and the metrics report that.
             Err(_) => Ok(Evicted::default()),

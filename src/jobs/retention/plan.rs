@@ -32,6 +32,8 @@ pub struct PlanReport {
     pub kept_left_out: bool,
     /// The bytes that applying the plan would free, if known.
     pub would_free: Option<u64>,
+    /// The bytes that become free after that when another registry's tree is removed, which has the same files.
+    pub would_free_later: u64,
     /// The steps in order, each as the index of a repository and of a row in it.
     pub(super) steps: Vec<(usize, usize)>,
 }
@@ -109,6 +111,7 @@ impl PlanReport {
             totals,
             kept_left_out: false,
             would_free: None,
+            would_free_later: 0,
             steps,
         }
     }

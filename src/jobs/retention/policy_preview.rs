@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::errors::{PolicyChangeError, RetentionError};
 use super::plan::{PlanReport, RepoRows};
 use super::policy_set::Proposed;
+use super::repo_evaluation::Assumptions;
 use super::{MAX_EVALUATED_TAGS, Retention};
 use crate::memory::{Holder, Purpose, Reservation};
 use crate::oci::RepoName;
@@ -86,7 +87,7 @@ impl Retention {
         self.usable_policies()?;
         let concerns =
             |repo: &RepoName| proposed.alone.applies_to(repo) || proposed.replaced.applies_to(repo);
-        self.plan_by(&proposed.combined, repo, false, concerns).await
+        self.plan_by(&proposed.combined, repo, Assumptions::default(), concerns).await
     }
 
     /// Sets a policy for `by`, in force from now on. Returns warnings about it.
@@ -136,7 +137,8 @@ impl Retention {
         let now = self.now();
         let mut emptied = Vec::new();
         for repo in affected {
-            let evaluated = self.evaluate(&proposed.combined.compiled, &repo, now, false).await?;
+            let evaluated =
+                self.evaluate(&proposed.combined.compiled, &repo, now, Assumptions::default()).await?;
             if evaluated.is_some_and(|rows| is_emptied(&rows, names)) {
                 emptied.push(repo);
             }

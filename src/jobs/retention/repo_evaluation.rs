@@ -24,13 +24,22 @@ pub(super) struct RepoEvaluation {
     pub(super) policies: Arc<CompiledPolicies>,
     pub(super) repo: RepoName,
     pub(super) now: Timestamp,
+    pub(super) assumed: Assumptions,
+}
+
+/// What an evaluation assumes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Assumptions {
+    /// The store is nearly full.
     pub(super) pressure: bool,
+    /// What was adopted is released.
+    pub(super) released: bool,
 }
 
 impl RepoEvaluation {
     /// Evaluates the repository. Returns `None` if it does not exist or is empty.
     pub(super) async fn run(self) -> Result<Option<RepoRows>, ServiceError> {
-        let Self { registry, policies, repo, now, pressure } = self;
+        let Self { registry, policies, repo, now, assumed: Assumptions { pressure, released } } = self;
         let metadata = registry.metadata();
         let Some(entry) = metadata.repository_entry(&repo).await? else {
             return Ok(None);
@@ -46,6 +55,9 @@ impl RepoEvaluation {
         };
         let mut snapshot = read_missing(&registry, loaded, &query.needs).await;
         let evaluate = move || {
+            if released {
+                snapshot.manifests.iter_mut().for_each(|manifest| manifest.held = false);
+            }
             snapshot.inherit_details();
             RepoRows::evaluate(snapshot, &policies, now, pressure)
         };

@@ -3,6 +3,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `pass` | one pass over every blob and manifest, in steps, and acting on what it finds |
+//! | `unverified` | the adopted blobs that come first |
 //! | `reading` | reading one blob, chunk by chunk |
 //! | `pace` | the rate limit |
 //! | `position` | the saved position a restart continues from |
@@ -17,6 +18,7 @@ mod pass;
 mod position;
 mod reading;
 mod report;
+mod unverified;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

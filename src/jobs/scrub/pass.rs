@@ -10,16 +10,17 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::reading::{BlobRead, ReadOutcome};
+use super::reading::{BlobRead, ReadOutcome, ReadReason};
 use super::report::ScrubStatus;
+use super::unverified::UnverifiedQueue;
 use crate::clock::Timestamp;
 use crate::errors::BoxError;
-use crate::maintenance::fsck::{Findings, ProblemKind, Verdict};
-use crate::maintenance::hashing::update;
+use crate::maintenance::fsck::{Findings, ProblemKind, Verdict, record_sound};
 use crate::metadata::{Integrity, MetadataError, StoredBlob, StoredManifest};
 use crate::oci::{BlobKey, Digest, Hasher, RepoName};
 use crate::registry::{Registry, ServiceError};
 use crate::store::StoreError;
+use crate::store::hashing::update;
 
 /// The cost of opening a file or reading a row, in bytes.
 pub(super) const ITEM_COST: u64 = 4096;
@@ -97,6 +98,8 @@ pub(super) struct Pass {
     pub(super) reading: Option<BlobRead>,
     /// The blobs to be tried again.
     pub(super) suspects: VecDeque<Suspect>,
+    /// The adopted blobs that were not hashed yet: they come first.
+    unverified: UnverifiedQueue,
     /// The problems found.
     pub(super) findings: Findings,
 }
@@ -121,6 +124,7 @@ impl Pass {
             done: 0,
             reading: None,
             suspects,
+            unverified: UnverifiedQueue::default(),
             findings: Findings::default(),
         }
     }
@@ -153,20 +157,23 @@ impl Pass {
         store: &ScrubbedStore,
         page: &mut VecDeque<StoredBlob>,
     ) -> Result<Option<BlobRead>, Halt> {
+        if let Some(blob) = self.unverified.next(store.registry.metadata()).await? {
+            return Ok(Some(BlobRead::verify(blob)));
+        }
         if let Some(reading) = self.next_suspect(store).await? {
             return Ok(Some(reading));
         }
-        let Position::Blobs(after) = &self.position else {
-            return Ok(None);
-        };
-        if page.is_empty() {
-            page.extend(store.registry.metadata().blobs_after(after.as_ref(), BLOB_PAGE).await?);
+        while let Position::Blobs(after) = &self.position {
+            if page.is_empty() {
+                page.extend(store.registry.metadata().blobs_after(after.as_ref(), BLOB_PAGE).await?);
+            }
+            self.position = match page.pop_front() {
+                None => Position::Manifests(i64::MIN),
+                Some(blob) if self.unverified.was_read(&blob.key) => Position::Blobs(Some(blob.key.digest)),
+                Some(blob) => return Ok(Some(BlobRead::new(blob))),
+            };
         }
-        let Some(blob) = page.pop_front() else {
-            self.position = Position::Manifests(i64::MIN);
-            return Ok(None);
-        };
-        Ok(Some(BlobRead::new(blob)))
+        Ok(None)
     }
 
     /// Returns the next suspect that is due again, unless the blob was replaced meanwhile.
@@ -192,7 +199,7 @@ impl Pass {
         limit: u64,
         stepped: &mut StepResult,
     ) -> Result<u64, Halt> {
-        let is_retry = reading.is_retry;
+        let reason = reading.reason;
         let (outcome, bytes) = reading.read(store.registry.blobs().as_ref(), limit).await?;
         stepped.bytes += bytes;
         store.count_bytes(bytes);
@@ -202,11 +209,15 @@ impl Pass {
                 Ok(bytes)
             }
             ReadOutcome::Complete(blob, verdict) => {
-                self.handle_verdict(store, &blob, verdict, is_retry).await?;
+                self.handle_verdict(store, &blob, verdict, reason).await?;
                 store.count_blob();
-                if !is_retry {
+                if reason != ReadReason::Retry {
                     self.findings.count_blob(blob.size);
-                    self.position = Position::Blobs(Some(blob.key.digest));
+                }
+                match reason {
+                    ReadReason::InOrder => self.position = Position::Blobs(Some(blob.key.digest)),
+                    ReadReason::Unverified => self.unverified.record_read(blob.key),
+                    ReadReason::Retry => {}
                 }
                 Ok(bytes + ITEM_COST)
             }
@@ -277,6 +288,12 @@ impl From<MetadataError> for Halt {
     }
 }
 
+impl From<ServiceError> for Halt {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
 impl From<Halt> for ServiceError {
     fn from(halt: Halt) -> Self {
         match halt {
@@ -287,19 +304,19 @@ impl From<Halt> for ServiceError {
 }
 
 impl Pass {
-    /// Acts on the verdict on `blob`. `is_retry` means that an earlier attempt to read it failed.
+    /// Acts on the verdict on `blob`.
     async fn handle_verdict(
         &mut self,
         store: &ScrubbedStore,
         blob: &StoredBlob,
         verdict: Verdict,
-        is_retry: bool,
+        reason: ReadReason,
     ) -> Result<(), Halt> {
         match verdict {
             Verdict::Sound if blob.damaged => release(store, blob).await,
-            Verdict::Sound => Ok(()),
+            Verdict::Sound => record_sound(store.registry.as_ref(), blob).await.map_err(Halt::from),
             Verdict::Bad(kind, message) => self.quarantine(store, blob, kind, message).await,
-            Verdict::Unreadable(error) if is_retry && is_media_error(&error) => {
+            Verdict::Unreadable(error) if reason == ReadReason::Retry && is_media_error(&error) => {
                 let message = format!("reading it failed twice: {error}");
                 self.quarantine(store, blob, ProblemKind::UnreadableBlob, message).await
             }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::pass::{Pass, Position, Suspect};
-use super::reading::BlobRead;
+use super::reading::{BlobRead, ReadReason};
 use crate::clock::Timestamp;
 use crate::metadata::Metadata;
 use crate::oci::BlobKey;
@@ -54,7 +54,11 @@ impl SavedPosition {
             done: pass.done,
             blob,
             manifest,
-            reading: pass.reading.as_ref().filter(|reading| !reading.is_retry).map(SavedRead::of),
+            reading: pass
+                .reading
+                .as_ref()
+                .filter(|reading| reading.reason == ReadReason::InOrder)
+                .map(SavedRead::of),
             suspects: pass.suspects.iter().map(SavedSuspect::of).collect(),
         }
     }

@@ -1,21 +1,32 @@
 //! Reading one blob, chunk by chunk.
 
 use crate::maintenance::fsck::Verdict;
-use crate::maintenance::hashing::update;
 use crate::metadata::StoredBlob;
 use crate::oci::Hasher;
+use crate::store::hashing::update;
 use crate::store::{BlobStore, StoreError};
 
 /// A blob that is being read.
 pub(super) struct BlobRead {
     /// The blob.
     pub(super) blob: StoredBlob,
-    /// Whether an earlier attempt to read it failed.
-    pub(super) is_retry: bool,
+    /// Why it is read.
+    pub(super) reason: ReadReason,
     offset: u64,
     hasher: Hasher,
     /// Whether an earlier process read the beginning.
     continued: bool,
+}
+
+/// Why a blob is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadReason {
+    /// It is the next one in the order of a pass.
+    InOrder,
+    /// An earlier attempt to read it failed.
+    Retry,
+    /// It was adopted, and its content was not hashed yet.
+    Unverified,
 }
 
 /// The result of reading a chunk.
@@ -30,19 +41,24 @@ impl BlobRead {
     /// Starts at the beginning.
     pub(super) fn new(blob: StoredBlob) -> Self {
         let hasher = Hasher::new(blob.key.digest.algorithm());
-        Self { blob, is_retry: false, offset: 0, hasher, continued: false }
+        Self { blob, reason: ReadReason::InOrder, offset: 0, hasher, continued: false }
     }
 
     /// Starts at the beginning, after an earlier attempt failed.
     pub(super) fn retry(blob: StoredBlob) -> Self {
-        Self { is_retry: true, ..Self::new(blob) }
+        Self { reason: ReadReason::Retry, ..Self::new(blob) }
+    }
+
+    /// Starts at the beginning of an adopted blob.
+    pub(super) fn verify(blob: StoredBlob) -> Self {
+        Self { reason: ReadReason::Unverified, ..Self::new(blob) }
     }
 
     /// Continues where an earlier process stopped, or starts at the beginning if the saved state is invalid.
     pub(super) fn resume(blob: StoredBlob, offset: u64, hash_state: &[u8]) -> Self {
         match Hasher::restore(blob.key.digest.algorithm(), hash_state) {
             Ok(hasher) if offset <= blob.size => {
-                Self { blob, is_retry: false, offset, hasher, continued: true }
+                Self { blob, reason: ReadReason::InOrder, offset, hasher, continued: true }
             }
             _ => Self::new(blob),
         }
@@ -79,7 +95,7 @@ impl BlobRead {
         let verdict = Verdict::of(&self.blob.key, Ok(self.hasher.finish()))?;
         if self.continued && !matches!(verdict, Verdict::Sound) {
             // The saved hash state of the beginning may be wrong, so the blob is read again completely.
-            let restarted = Self { is_retry: self.is_retry, ..Self::new(self.blob) };
+            let restarted = Self { reason: self.reason, ..Self::new(self.blob) };
             return Ok((ReadOutcome::Partial(Box::new(restarted)), read));
         }
         Ok((ReadOutcome::Complete(self.blob, verdict), read))

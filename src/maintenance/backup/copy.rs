@@ -7,11 +7,11 @@ use futures_util::{StreamExt, stream};
 
 use super::report::{BackupError, BackupReport};
 use crate::errors::Chain;
-use crate::maintenance::hashing::update;
 use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::metadata::{Metadata, StoredBlob};
 use crate::oci::{Hasher, UploadId};
 use crate::registry::ServiceError;
+use crate::store::hashing::update;
 use crate::store::{BlobStore, Content, FilesystemStore, StagedBytes, StoreError};
 
 /// The number of blobs copied at once, so that their syncs wait for the disk together.

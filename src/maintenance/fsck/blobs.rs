@@ -7,9 +7,9 @@ use futures_util::{StreamExt, stream};
 use super::report::ProblemKind;
 use super::verdict::Verdict;
 use super::{Check, Unit};
-use crate::maintenance::hashing::hash_blob;
 use crate::metadata::{Integrity, StoredBlob};
-use crate::registry::ServiceError;
+use crate::registry::{Registry, ServiceError};
+use crate::store::hashing::hash_blob;
 use crate::store::{BlobStore, StoreError, StoredItem};
 
 /// The number of blobs read at once: enough to keep a disk busy, few enough to leave a server its share.
@@ -47,7 +47,12 @@ impl Check<'_> {
     async fn handle_verdict(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), ServiceError> {
         self.findings.count_blob(blob.size);
         match verdict {
-            Verdict::Sound if !blob.damaged => self.measure(blob).await,
+            Verdict::Sound if !blob.damaged => {
+                if self.repair {
+                    record_sound(self.registry, blob).await?;
+                }
+                self.measure(blob).await
+            }
             Verdict::Sound => self.unmark(blob).await,
             Verdict::Bad(kind, message) => self.mark(blob, kind, message).await,
             Verdict::Unreadable(error) => {
@@ -107,6 +112,27 @@ impl Check<'_> {
         self.bad.insert(blob.key.digest.clone());
         Ok(())
     }
+}
+
+/// Records what reading a sound blob has shown: that an adopted blob is verified, and that no other tree has its file
+/// any more.
+pub(crate) async fn record_sound(registry: &Registry, blob: &StoredBlob) -> Result<(), ServiceError> {
+    if registry.settings().read_only {
+        return Ok(());
+    }
+    if blob.unverified {
+        registry.metadata().mark_verified(&blob.key).await?;
+    }
+    if !blob.hardlinked {
+        return Ok(());
+    }
+    match registry.blobs().links(&blob.key).await {
+        Ok(1) => registry.metadata().clear_hardlinked(Some(&blob.key), 1).await.map(drop)?,
+        // The blob may have been collected since.
+        Ok(_) | Err(StoreError::NotFound) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 async fn check_content(

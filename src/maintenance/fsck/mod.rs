@@ -4,7 +4,7 @@
 //! it is checked again before it is reported. A repair never removes recorded content:
 //!
 //! - A blob whose content is missing or damaged is quarantined, so that the next push of it repairs it.
-//! - A quarantined blob that is sound is released.
+//! - A quarantined blob that is sound is released, and an adopted blob that is sound is recorded as verified.
 //! - The recorded disk usage of a blob is corrected.
 //! - Blobs that no record, upload or deletion list refers to are removed.
 //! - Foreign files in the store are reported and kept.
@@ -15,6 +15,7 @@ mod orphans;
 mod report;
 mod verdict;
 
+pub(crate) use blobs::record_sound;
 pub use report::{FsckReport, Problem, ProblemKind};
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! Finds orphans: stored content that no record refers to.
 //!
-//! A blob's key moves from an upload's intent to a blob record, then to the list of blobs pending deletion,
+//! A blob's key moves from the intent of an upload or adoption to a blob record, then to the list of blobs pending deletion,
 //! and then disappears. The record always changes first: the intent is recorded before the
 //! bytes are stored, and the pending deletion before they are removed. So the check lists the content
 //! first, and then looks for each key in these three places, in this order. A key that it does not find
@@ -89,8 +89,8 @@ impl Check<'_> {
     }
 }
 
-/// Returns the keys of `seen` that no upload intent and no blob record has, and that are not pending
-/// deletion.
+/// Returns the keys of `seen` that no intent of an upload or adoption and no blob record has, and that are not
+/// pending deletion.
 async fn unreferenced(
     metadata: &Metadata,
     seen: Vec<(BlobKey, u64)>,
@@ -99,7 +99,8 @@ async fn unreferenced(
         return Ok(seen);
     }
     let intents = metadata.intended_uploads().await?;
-    let intents: HashSet<BlobKey> = intents.into_iter().map(|(_, key)| key).collect();
+    let mut intents: HashSet<BlobKey> = intents.into_iter().map(|(_, key)| key).collect();
+    intents.extend(metadata.adopting_keys().await?);
     let mut unreferenced = Vec::new();
     for (key, size) in seen {
         let recorded = metadata.stored_blob(&key.digest).await?;

@@ -160,13 +160,13 @@ pub struct RemovalEffect {
     /// The bytes on disk of removed blobs whose files another registry's tree has too. They become free when that tree
     /// is removed.
     pub hardlinked: u64,
-    /// Whether any removed manifest refers to such a blob.
-    pub refers_to_hardlinked: bool,
+    /// Whether nothing becomes free although a removed manifest refers to such a blob.
+    pub frees_nothing: bool,
 }
 
 impl RemovalEffect {
     /// Returns whether the removal would sacrifice content for bytes that mostly stay on the disk.
     pub fn is_futile(&self) -> bool {
-        self.freed < self.hardlinked || (self.freed == 0 && self.refers_to_hardlinked)
+        self.freed < self.hardlinked || self.frees_nothing
     }
 }

@@ -63,6 +63,8 @@ pub struct ManifestWhy {
     pub indexes: Sample<Holder>,
     /// Its subject, if that exists. The manifest lives as long as its subject.
     pub subjects: Vec<Holder>,
+    /// Whether it was adopted and is not released: then only users may remove it.
+    pub unreleased: bool,
     /// The lease on it.
     pub lease: Lease,
     /// When it was last pulled, if ever.
@@ -95,8 +97,10 @@ pub struct BlobWhy {
     pub digest: Digest,
     /// Its size in bytes.
     pub bytes: u64,
-    /// The bytes allocated on disk, which deleting it would free.
+    /// The bytes allocated on disk, which deleting it would free unless another registry's tree has the file too.
     pub allocated: u64,
+    /// Whether another registry's tree has its file too.
+    pub hardlinked: bool,
     /// Whether it is quarantined because its content is damaged.
     pub damaged: bool,
     /// The repositories that link it.

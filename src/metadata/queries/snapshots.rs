@@ -64,7 +64,7 @@ fn read_manifests(
                 CASE WHEN ?2 OR m.artifact_type IS NULL THEN m.incomplete ELSE 0 END,
                 CASE WHEN ?4 OR ((?2 OR m.artifact_type IS NULL) AND m.incomplete <> 0) THEN m.content END,
                 CASE WHEN ?2 THEN m.details END, CASE WHEN ?2 THEN m.config END,
-                c.incomplete, c.platforms, CASE WHEN ?3 THEN c.labels END
+                c.incomplete, c.platforms, CASE WHEN ?3 THEN c.labels END, m.held
          FROM manifests m LEFT JOIN configs c ON c.digest = CASE WHEN ?2 THEN m.config END
          WHERE m.repo = ?1 AND m.state = 0",
     )?;
@@ -215,6 +215,7 @@ impl<'n> FactsReader<'n> {
             size: row.get::<u64>(5)?,
             media_type: row.get(6)?,
             artifact_type: row.get(7)?,
+            held: row.get(15)?,
             annotations: annotations.and_then(|content| Annotations::with_keys(content, wanted)),
             ..ManifestFacts::new(row.get::<SqlDigest>(1)?.0, row.get(2)?)
         };

@@ -89,6 +89,7 @@ fn manifest(
         tags: tags(c, found.id, options)?,
         indexes: holders(c, repo, &found.digest, 1, options)?,
         subjects: subjects(c, found.id, options)?,
+        unreleased: liveness::is_unreleased(c, found.id)?,
         lease: lease(c, repo, found.leased_at, options)?,
         pulled_at: found.pulled_at,
         review: next_review(c, repo, &found.digest, &waits)?,
@@ -131,10 +132,11 @@ fn find(
 fn blob(c: &dyn Connection, wanted: &Digest, options: WhyOptions) -> sql::Result<Option<BlobWhy>> {
     let target = digest(wanted);
     let mut query =
-        c.prepare_cached("SELECT size, allocated, damaged, links FROM blobs WHERE digest = ?1")?;
-    let found =
-        query.query_row([&target], |row| Ok((row.get(0)?, row.get(1)?, row.get::<bool>(2)?, row.get(3)?)));
-    let Some((bytes, allocated, damaged, count)) = found.optional()? else {
+        c.prepare_cached("SELECT size, allocated, damaged, links, hardlinked FROM blobs WHERE digest = ?1")?;
+    let found = query.query_row([&target], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<bool>(2)?, row.get(3)?, row.get::<bool>(4)?))
+    });
+    let Some((bytes, allocated, damaged, count, hardlinked)) = found.optional()? else {
         return Ok(None);
     };
     let mut query = c.prepare_cached(
@@ -147,7 +149,7 @@ fn blob(c: &dyn Connection, wanted: &Digest, options: WhyOptions) -> sql::Result
         first.push(read_link(c, row, &target, options)?);
     }
     let repositories = Sample { first, count };
-    Ok(Some(BlobWhy { digest: wanted.clone(), bytes, allocated, damaged, repositories }))
+    Ok(Some(BlobWhy { digest: wanted.clone(), bytes, allocated, hardlinked, damaged, repositories }))
 }
 
 fn read_link(c: &dyn Connection, row: Row<'_>, target: &[u8], options: WhyOptions) -> sql::Result<LinkWhy> {

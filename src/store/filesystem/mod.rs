@@ -9,8 +9,10 @@
 //! | `export` | hard-links or copies blobs to paths outside of the store |
 //! | `tree` | opens the tree, remembers its directories, measures its disk usage, checks whether it works |
 //! | `list` | lists the content |
+//! | `adopt` | brings files of another registry's tree into the store |
 //! | `durable` | creates directories and small files that survive a power cut |
 
+mod adopt;
 pub(crate) mod durable;
 mod export;
 mod identity;
@@ -34,7 +36,10 @@ use self::identity::Identity;
 use self::tree::Tree;
 use super::layout::Layout;
 use super::upload_locks::{UploadLocks, closed};
-use super::{BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem};
+use super::{
+    AdoptError, AdoptedFile, Adoption, BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError,
+    StoredItem,
+};
 use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
@@ -132,6 +137,24 @@ impl BlobStore for FilesystemStore {
         let key = key.clone();
         let to = to.to_owned();
         self.tree.blocking(move |tree| tree.export(&key, size, &to, method)).await
+    }
+
+    async fn adopt(&self, from: &Path, key: &BlobKey, how: Adoption) -> Result<AdoptedFile, AdoptError> {
+        self.tree.writable()?;
+        let from = from.to_owned();
+        let key = key.clone();
+        // The inner result keeps the error of this file apart from those of the task.
+        self.tree.blocking(move |tree| Ok(tree.adopt(&from, &key, how))).await?
+    }
+
+    async fn sync_adopted(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
+        let keys = keys.to_vec();
+        self.tree.blocking(move |tree| tree.sync_adopted(&keys)).await
+    }
+
+    async fn links(&self, key: &BlobKey) -> Result<u64, StoreError> {
+        let key = key.clone();
+        self.tree.blocking(move |tree| tree.links(&key)).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

@@ -97,7 +97,13 @@ impl Tree {
             }
             Err(error) => return Err(error.into()),
         };
-        let found = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let found = metadata.len();
+        // Another registry's tree may have the file too, and it is not this store's to change.
+        if metadata.nlink() > 1 {
+            let message = format!("the staged bytes of upload {upload} have another hard link");
+            return Err(io::Error::other(message).into());
+        }
         if found < len {
             return Err(StoreError::Damaged(format!("upload {upload} has {found} of {len} staged bytes")));
         }
@@ -314,7 +320,7 @@ impl Tree {
 }
 
 /// Renames a file without replacing another.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some filesystems do not support this (NFS, older FUSE); linking never replaces a file either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => move_by_link(from, to),

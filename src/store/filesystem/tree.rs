@@ -20,7 +20,7 @@ use crate::store::layout::{self, Layout, SHARDS};
 const IDLE_PIECES: usize = 8;
 
 /// The unit in which the system counts blocks, whatever the filesystem's block size is.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,10 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::upload_locks::{self, UploadLocks};
-use super::{BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError, StoredItem};
+use super::{
+    AdoptError, AdoptedFile, Adoption, BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError,
+    StoredItem,
+};
 use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};
 
@@ -116,6 +119,18 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         method: ExportMethod,
     ) -> Result<ExportMethod, StoreError> {
         self.faults.apply(Operation::Read, self.inner.export(key, size, to, method)).await
+    }
+
+    async fn adopt(&self, from: &Path, key: &BlobKey, how: Adoption) -> Result<AdoptedFile, AdoptError> {
+        self.inner.adopt(from, key, how).await
+    }
+
+    async fn sync_adopted(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
+        self.inner.sync_adopted(keys).await
+    }
+
+    async fn links(&self, key: &BlobKey) -> Result<u64, StoreError> {
+        self.inner.links(key).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

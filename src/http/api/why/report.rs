@@ -58,6 +58,9 @@ pub struct ManifestReasons {
     pub index_count: u64,
     /// Its subject, if the repository has it: the manifest is removed together with it.
     pub subjects: Vec<HeldBy>,
+    /// Whether it was adopted from another registry and is not released yet: then only users may remove it.
+    #[serde(default)]
+    pub adopted: bool,
     /// The rule that keeps it although no tag, index or subject does, as of the last run of the policies.
     #[schema(required)]
     pub pinned_by: Option<String>,
@@ -117,7 +120,7 @@ pub struct PolicyDecision {
 pub struct BlobReasons {
     /// Its size.
     pub bytes: u64,
-    /// The space freed by removing it.
+    /// The space freed by removing it: none if the tree of an adopted registry has the file too.
     pub frees: u64,
     /// Whether its content was found to be damaged. It is then quarantined until it is pushed again.
     pub damaged: bool,
@@ -176,6 +179,7 @@ impl ManifestReasons {
             index_count: why.indexes.count,
             indexes: why.indexes.first.into_iter().map(HeldBy::from).collect(),
             subjects: why.subjects.into_iter().map(HeldBy::from).collect(),
+            adopted: why.unreleased,
             pinned_by,
             judged: rules.is_some(),
             rules: rules.iter().flatten().map(|row| PolicyDecision::new(row, now)).collect(),
@@ -203,7 +207,7 @@ impl BlobReasons {
         let repositories = found.repositories.first.into_iter();
         Self {
             bytes: found.bytes,
-            frees: found.allocated,
+            frees: if found.hardlinked { 0 } else { found.allocated },
             damaged: found.damaged,
             repositories: repositories.map(|kept| KeptBlob::new(kept, now)).collect(),
             repository_count: found.repositories.count,

@@ -87,27 +87,14 @@ impl<'c> ReclaimableGraph<'c> {
         unreferenced.sum_freed(self.c, &self.removed)
     }
 
-    /// Whether a removed manifest refers to a blob whose file another registry's tree has too. Call it after the
-    /// children and referrers were added.
-    fn refers_to_hardlinked(&self) -> sql::Result<bool> {
-        let mut query = self.c.prepare_cached(
-            "SELECT 1 FROM edges e JOIN blobs b ON b.digest = e.target
-             WHERE e.manifest = ?1 AND e.kind = 0 AND b.hardlinked <> 0 LIMIT 1",
-        )?;
-        for manifest in self.removed.keys() {
-            if query.exists([*manifest])? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Returns what the removal of the first set does to the disk.
     pub(in crate::metadata) fn removal_effect(mut self) -> sql::Result<RemovalEffect> {
+        let c = self.c;
         self.add_followers()?;
-        let refers_to_hardlinked = self.refers_to_hardlinked()?;
+        let removed: Vec<i64> = self.removed.keys().copied().collect();
         let FreedSpace { bytes, hardlinked, .. } = self.freed_space()?;
-        Ok(RemovalEffect { freed: bytes[0], hardlinked: hardlinked[0], refers_to_hardlinked })
+        let frees_nothing = bytes[0] == 0 && refers_to_hardlinked(c, &removed)?;
+        Ok(RemovalEffect { freed: bytes[0], hardlinked: hardlinked[0], frees_nothing })
     }
 
     /// Adds the children and referrers that only removed manifests hold.
@@ -289,6 +276,20 @@ fn rows(query: &mut Statement<'_>, values: impl Params) -> sql::Result<Vec<(i64,
 
 fn is_linked(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
     c.prepare_cached("SELECT 1 FROM links WHERE repo = ?1 AND digest = ?2")?.exists(params![repo, target])
+}
+
+/// Whether any of these manifests refers to a blob whose file another registry's tree has too.
+fn refers_to_hardlinked(c: &dyn Connection, manifests: &[i64]) -> sql::Result<bool> {
+    let mut query = c.prepare_cached(
+        "SELECT 1 FROM edges e JOIN blobs b ON b.digest = e.target
+         WHERE e.manifest = ?1 AND e.kind = 0 AND b.hardlinked <> 0 LIMIT 1",
+    )?;
+    for manifest in manifests {
+        if query.exists([*manifest])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether scanning a whole repository costs less than this many lookups.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::{BlobStore, StoreError};
 use crate::oci::{BlobKey, Digest, Hasher};
-use crate::store::{BlobStore, StoreError};
 
 /// Chunks of at least this size are hashed on a thread for blocking work.
 const BLOCKING_MIN_BYTES: usize = 32 << 10;
