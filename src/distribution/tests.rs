@@ -174,7 +174,10 @@ fn broken_links_are_findings() {
     fs::create_dir_all(linked.parent().expect("a parent")).expect("made");
     symlink(fixture.v2(&link(good.hex())), &linked).expect("linked");
     let (valid, dirt) = sort(fixture.repository().revisions());
-    assert_eq!(valid.into_iter().map(|revision| revision.digest).collect::<Vec<_>>(), [good.clone()]);
+    assert_eq!(
+        valid.into_iter().map(|revision| revision.digest).collect::<Vec<_>>(),
+        std::slice::from_ref(&good)
+    );
     let mut expected = vec![
         Reason::EmptyLink,
         Reason::InvalidLink,
@@ -276,7 +279,7 @@ fn an_unreadable_directory_is_an_error() {
     let fixture = Fixture::new();
     fixture.write("repositories/app/_manifests/tags/1/current/link", b"");
     let directory = fixture.v2("repositories/app/_manifests/tags");
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o000)).expect("set");
     let error = fixture.repository().tags().next();
     // Root may read it anyway.
     if fs::read_dir(&directory).is_err() {

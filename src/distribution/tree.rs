@@ -188,21 +188,21 @@ impl Blobs {
                     None => self.hashes = None,
                 }
             }
-            if let Some(error) = self.next_shard()? {
+            if let Err(error) = self.next_shard()? {
                 return Some(Err(error));
             }
         }
     }
 
-    /// Continues with the next shard. Returns the error that prevents it; `None` after the last one.
-    fn next_shard(&mut self) -> Option<Option<TreeError>> {
+    /// Continues with the next shard, or towards it. `None` after the last one.
+    fn next_shard(&mut self) -> Option<Result<(), TreeError>> {
         let Some((algorithm, shards)) = &mut self.shards else {
             match next_algorithm(&mut self.algorithms)? {
                 Ok(Ok((algorithm, path))) => self.shards = Some((algorithm, Listing::of(path))),
                 Ok(Err(finding)) => self.add(finding),
-                Err(error) => return Some(Some(error)),
+                Err(error) => return Some(Err(error)),
             }
-            return Some(None);
+            return Some(Ok(()));
         };
         let algorithm = *algorithm;
         match shards.next() {
@@ -212,10 +212,10 @@ impl Blobs {
                     Err(finding) => self.add(finding),
                 }
             }
-            Some(Err(error)) => return Some(Some(error)),
+            Some(Err(error)) => return Some(Err(error)),
             None => self.shards = None,
         }
-        Some(None)
+        Some(Ok(()))
     }
 }
 

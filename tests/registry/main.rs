@@ -5,6 +5,7 @@
 #![expect(clippy::unchecked_time_subtraction, reason = "between constants")]
 
 mod accounting;
+mod adoption;
 mod budget;
 mod ci_history;
 mod details;

@@ -97,7 +97,7 @@ fn tags() -> impl Strategy<Value = Vec<TagFacts>> {
 
 fn manifest(number: u8) -> impl Strategy<Value = ManifestFacts> {
     let others = number + 1..=MANIFESTS;
-    let times = (ago(), of(ago()), of(ago()), rarely(any::<bool>()));
+    let times = (ago(), of(ago()), of(ago()), prop::bool::weighted(0.1));
     let refers = (weighted(0.4, vec(others.clone(), 1..3)), weighted(0.25, others));
     let platforms: [Option<&[&str]>; 5] = [
         None,
@@ -116,7 +116,7 @@ fn manifest(number: u8) -> impl Strategy<Value = ManifestFacts> {
         let mut facts = ManifestFacts::new(digest(number), times.0);
         facts.pulled_at = times.1;
         facts.alone_at = times.2;
-        facts.held = times.3 == Some(true);
+        facts.held = times.3;
         facts.children = children.unwrap_or_default().into_iter().map(digest).collect();
         facts.subject = subject.map(digest);
         facts.has_unknown_artifact_type = details.0 == Some("?");

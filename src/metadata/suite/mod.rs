@@ -3,6 +3,7 @@
 
 mod accounting;
 mod accounts;
+mod adoption;
 mod attached;
 mod audit;
 mod blobs;
@@ -34,6 +35,7 @@ use super::Metadata;
 
 pub use accounting::*;
 pub use accounts::*;
+pub use adoption::*;
 pub use attached::*;
 pub use audit::*;
 pub use blobs::*;
@@ -321,6 +323,17 @@ macro_rules! metadata_store_suite {
             times_follow_a_jump_of_the_clock
             past_uploads_are_merged_after_a_jump_of_the_clock
             tidying_changes_nothing
+            planned_blobs_are_adopted_or_abandoned
+            a_copy_heals_a_quarantined_blob
+            missing_blobs_are_not_linked
+            unverified_blob_is_missing_for_pushes
+            what_an_adopted_manifest_lacks_is_optional
+            adopted_manifest_is_held_until_release
+            children_of_a_deleted_adopted_index_follow
+            adopted_tag_has_its_history
+            later_change_of_a_tag_counts
+            hardlinked_bytes_are_not_freed
+            the_adoption_is_recorded
         );
     };
     (@each $fixture:expr; $($scenario:ident)*) => {

@@ -191,3 +191,16 @@ async fn interrupted_migration_continues() {
     drop(connection);
     assert_details_are_bounded(folder.store()).await;
 }
+
+/// What was pushed before adoptions existed is verified, released and not hardlinked.
+#[tokio::test]
+async fn old_content_was_not_adopted() {
+    let folder = Folder::new();
+    let connection = open::create_old_database(folder.path(), 17);
+    connection.execute_batch(&format!("{OLD_ROWS} DELETE FROM doomed; {RECOUNT}")).expect("filled");
+    drop(connection);
+    let store = folder.store();
+    assert_eq!(store.adoption_figures().await.expect("read"), crate::metadata::AdoptionFigures::default());
+    assert_eq!(store.adopting_keys().await.expect("read"), []);
+    Scene::new(std::sync::Arc::new(store)).assert_consistent().await;
+}

@@ -144,7 +144,11 @@ async fn database_in_a_read_only_folder_can_be_read() {
     let _ = fs::remove_file(folder.path().join("orlop.db-wal"));
     let _ = fs::remove_file(folder.path().join("orlop.db-shm"));
     let store = open::open_for_reading(folder.path().join("orlop.db"), false).expect("opened");
-    let store = Metadata { engine: Engine::Sqlite(store), unverified: Default::default(), faults: None };
+    let store = Metadata {
+        engine: Engine::Sqlite(store),
+        unverified: crate::metadata::unverified_hint::UnverifiedHint::default(),
+        faults: None,
+    };
     let scene = Scene::new(std::sync::Arc::new(store));
     assert!(scene.tagged("app", "v1").await.is_some());
     scene.assert_consistent().await;

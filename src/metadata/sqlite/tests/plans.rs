@@ -57,7 +57,7 @@ const SOURCES: [(&str, &str); 40] = [
 ];
 
 /// Statements that may read all rows of something, identified by a part of their text.
-const ALLOWED_STATEMENTS: [&str; 11] = [
+const ALLOWED_STATEMENTS: [&str; 12] = [
     // Reads all repositories for an overview that is cached.
     "SELECT id, name, own_allocated FROM repositories",
     // At most 20 rows for each user.
@@ -66,6 +66,8 @@ const ALLOWED_STATEMENTS: [&str; 11] = [
     "FROM policies ORDER BY id",
     // Takes only the first rows.
     "FROM doomed LIMIT",
+    // At most one batch of an adoption, read at the start and by `fsck`.
+    "FROM adopting LIMIT",
     // One row for each repository that is being deleted or restored.
     "FROM repository_work w JOIN",
     "WHERE intent_digest IS NOT NULL\"",
