@@ -267,8 +267,8 @@ async fn an_image_shows_its_layers_and_config() {
     let by_digest = browser.get(&format!("/r/app@{digest}")).await;
     by_digest.shows(&format!("docker pull {}/app@{digest}", server.address)).shows(r#"href="/r/app:v1""#);
     let why = browser.get("/r/app:v1?show=why").await;
-    why.shows("Deleting it would free").shows(r#"Tag <a href="/r/app:v1">v1</a>"#);
-    by_digest.hides("Deleting it would free");
+    why.shows("Deleting the manifest would free").shows(r#"Tag <a href="/r/app:v1">v1</a>"#);
+    by_digest.hides("Deleting the manifest would free");
 
     let raw = server.get(&format!("/raw/app@{digest}")).send().await.expect("answer");
     assert_eq!(text(raw.headers(), "content-type"), "application/json");
