@@ -163,6 +163,8 @@ pub struct Storage {
     pub min_free: Size,
     /// Free space below which the server warns.
     pub warn_free: Size,
+    /// Where the volume of an old registry may be mounted, whose images were or are to be adopted. Empty: nowhere.
+    pub old_registry: PathBuf,
     /// Whether all changes are refused.
     pub read_only: bool,
     /// Maximum disk usage of the registry. By default all free space.
@@ -181,6 +183,7 @@ impl Default for Storage {
             data: PathBuf::from("./orlop-data"),
             min_free: Size::mib(512),
             warn_free: Size::mib(2048),
+            old_registry: PathBuf::from("/var/lib/registry"),
             read_only: false,
             budget: None,
             high_mark: Percent(90),

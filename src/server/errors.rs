@@ -51,6 +51,33 @@ pub enum StartError {
     /// The data directory holds no store.
     #[error("no store in {}: run `orlop serve` with it first, or correct storage.data", .0.display())]
     NoStore(PathBuf),
+    /// The data directory is empty, and there are images of a registry:2 that can be adopted.
+    #[error(
+        "{} holds no registry of Orlop, but {} holds images of a registry:2 or 3. To take them over where they are, \
+         run `orlop adopt {}` once, then start again (with Docker Compose: docker compose run --rm --user 0 orlop \
+         adopt {}; see docs/adopt.md). To start with an empty registry, set storage.data to another directory and \
+         storage.old_registry to \"\"",
+        data.display(), old.display(), old.display(), old.display()
+    )]
+    NotAdopted {
+        /// The data directory.
+        data: PathBuf,
+        /// The directory of the old registry.
+        old: PathBuf,
+    },
+    /// The data directory holds images of a registry that can't be adopted.
+    #[error(
+        "{} holds images of another registry (OCI layouts as zot stores them, such as {}), which Orlop does not \
+         serve. Set storage.data to another directory, run that registry on another port, and copy its images: \
+         `skopeo sync --all --src docker --dest docker OLD/REPOSITORY NEW`",
+        data.display(), found.display()
+    )]
+    OtherRegistry {
+        /// The data directory.
+        data: PathBuf,
+        /// One of the layouts.
+        found: PathBuf,
+    },
     /// A restore into this directory did not finish.
     #[error("a restore into {} was interrupted: run it again", .0.display())]
     HalfRestored(PathBuf),

@@ -22,6 +22,7 @@ use crate::http::api::{Api, Changes};
 use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, PolicySet, Retention};
+use crate::maintenance::adopt::{AdoptError, AdoptReport, FinishError, FinishReport, How, adopt, finish};
 use crate::maintenance::backup::{BackupError, BackupReport, backup};
 use crate::maintenance::export::{ExportError, ExportLayout, ExportReport, ExportRequest, export};
 use crate::maintenance::fsck::{FsckReport, fsck};
@@ -52,6 +53,18 @@ pub enum Operation {
         /// Maximum read rate in bytes per second.
         rate: Option<u64>,
     },
+    /// Take over the tree of a Distribution registry.
+    Adopt {
+        /// Directory of the tree: an absolute path on the server's machine (in its container).
+        path: PathBuf,
+        /// How its bytes get into the store.
+        how: How,
+    },
+    /// Remove the tree of an adopted registry.
+    FinishAdoption {
+        /// Directory of the tree.
+        path: PathBuf,
+    },
     /// Create or update a backup.
     Backup {
         /// Directory of the backup: an absolute path on the server's machine (in its container).
@@ -64,7 +77,13 @@ pub enum Operation {
 impl Operation {
     /// Whether the operation may change the store.
     pub fn may_change(&self) -> bool {
-        matches!(self, Self::Gc { dry_run: false } | Self::Fsck { repair: true })
+        matches!(
+            self,
+            Self::Gc { dry_run: false }
+                | Self::Fsck { repair: true }
+                | Self::Adopt { .. }
+                | Self::FinishAdoption { .. }
+        )
     }
 
     /// Returns the action and subject for the audit log. Operations that only report have none.
@@ -73,6 +92,8 @@ impl Operation {
             Self::Gc { dry_run: false } => (AuditAction::Gc, None),
             Self::Fsck { repair: true } => (AuditAction::FsckRepair, None),
             Self::Scrub { now: true, .. } => (AuditAction::Scrub, None),
+            Self::Adopt { path, .. } => (AuditAction::Adopt, Some(path.display().to_string())),
+            Self::FinishAdoption { path } => (AuditAction::AdoptionFinish, Some(path.display().to_string())),
             Self::Backup { dir } => (AuditAction::Backup, Some(dir.display().to_string())),
             Self::Export(request) => (AuditAction::Export, Some(request.dir.display().to_string())),
             Self::Gc { .. } | Self::Fsck { .. } | Self::Scrub { .. } => return None,
@@ -111,6 +132,10 @@ pub enum Report {
     Fsck(FsckReport),
     /// Result of a scrub.
     Scrub(ScrubReport),
+    /// Result of an adoption.
+    Adopt(AdoptReport),
+    /// Result of the end of an adoption.
+    FinishAdoption(FinishReport),
     /// Result of a backup or restore.
     Backup(BackupReport),
     /// Result of an export.
@@ -123,6 +148,12 @@ pub enum OperationError {
     /// The registry or a store failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The adoption failed.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    /// The adoption could not be finished.
+    #[error(transparent)]
+    FinishAdoption(#[from] FinishError),
     /// The backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -206,6 +237,10 @@ impl Operations {
             Operation::Scrub { now: true, rate } => {
                 Report::Scrub(self.scrub.run_to_end(*rate, progress).await?)
             }
+            Operation::Adopt { path, how } => Report::Adopt(self.adopt(path, *how, progress).await?),
+            Operation::FinishAdoption { path } => {
+                Report::FinishAdoption(finish(registry, path.clone(), progress).await?)
+            }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
             Operation::Export(request) => Report::Export(self.export(request, progress).await?),
         })
@@ -224,6 +259,17 @@ impl Operations {
         };
         let done = self.collector.run_to_end(report).await?;
         Ok(GcReport { paused: self.collector.status().paused, ..done.into() })
+    }
+
+    async fn adopt(
+        &self,
+        path: &Path,
+        how: How,
+        progress: &dyn Progress,
+    ) -> Result<AdoptReport, OperationError> {
+        let tree = Arc::new(DistributionTree::open(path).map_err(AdoptError::from)?);
+        let adopted = adopt(&self.opened.registry, &tree, how, progress).await?;
+        Ok(AdoptReport { data: self.opened.data.clone(), ..adopted })
     }
 
     async fn back_up(&self, dir: &Path, progress: &dyn Progress) -> Result<BackupReport, OperationError> {
@@ -332,6 +378,8 @@ impl Report {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
             Operation::Scrub { .. } => Self::Scrub(serde_json::from_value(json)?),
+            Operation::Adopt { .. } => Self::Adopt(serde_json::from_value(json)?),
+            Operation::FinishAdoption { .. } => Self::FinishAdoption(serde_json::from_value(json)?),
             Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
             Operation::Export(_) => Self::Export(serde_json::from_value(json)?),
         })
@@ -343,6 +391,8 @@ impl Report {
             Self::Gc(_) => true,
             Self::Fsck(report) => report.is_sound(),
             Self::Scrub(report) => report.is_sound(),
+            Self::Adopt(report) => report.is_complete(),
+            Self::FinishAdoption(report) => report.is_done(),
             Self::Backup(report) => report.is_whole(),
             Self::Export(report) => report.is_whole(),
         }
@@ -357,6 +407,10 @@ impl fmt::Display for Operation {
             Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
             Self::Scrub { now, rate: None } => write!(f, "/scrub?now={now}"),
             Self::Scrub { now, rate: Some(rate) } => write!(f, "/scrub?now={now}&rate={rate}"),
+            Self::Adopt { path, how } => {
+                let how = serde_json::to_value(how).unwrap_or_default();
+                write!(f, "/adopt?path={}&how={}", encode(path), how.as_str().unwrap_or_default())
+            }
             Self::Backup { dir } => write!(f, "/backup?dir={}", encode(dir)),
             Self::Export(ExportRequest { layout, dir, repositories, method }) => {
                 let copy = *method == ExportMethod::Copy;
@@ -365,6 +419,7 @@ impl fmt::Display for Operation {
                 let names: Vec<_> = repositories.iter().map(RepoName::as_str).collect();
                 write!(f, "&repositories={}", names.join(","))
             }
+            Self::FinishAdoption { path } => write!(f, "/finish-adoption?path={}", encode(path)),
         }
     }
 }

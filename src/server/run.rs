@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::access_control::{ensure_administrator, load_access_control};
 use super::admin;
 use super::certificates::{CertificateMetrics, Certificates};
+use super::data_directory::refuse_foreign_images;
 use super::disk_space::{Watch, watch};
 use super::errors::StartError;
-use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, check_periodically};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
@@ -89,8 +89,8 @@ impl Server {
         background: &Handle,
     ) -> Result<Self, StartError> {
         let Certificates { tls, acme } = Certificates::open(config)?;
+        refuse_foreign_images(config)?;
         let opened = Arc::new(Opened::open(config, mode).await?);
-        warn_of_foreign_images(&opened.data);
         let settings = listen_settings(config, tls, opened.registry.memory().clone());
         let key_folder = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());

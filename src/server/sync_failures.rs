@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 use crate::errors::{BoxError, Chain, Context, SharedError};
 use crate::oci::{BlobKey, UploadId};
 use crate::store::{
-    AdoptError, AdoptedFile, Adoption, BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes,
-    StoreError, StoredItem, durable,
+    AdoptError, AdoptedFile, Adoption, BlobStore, ByteStream, Content, ExportMethod, Listing, Space,
+    StagedBytes, StoreError, StoredItem, durable,
 };
 
 /// How often a broken disk is probed.

@@ -92,3 +92,38 @@ step "plain docker run with a volume and no configuration file"
 docker run -d --name plain -p 127.0.0.1:5001:5000 -v plain:/data orlop:latest >/dev/null
 container=plain
 within 60 healthy
+# shellcheck disable=SC2046 # one word per container
+docker rm -f $(docker ps -q) >/dev/null
+
+step "the volume of a registry:2, filled by Debian's docker-registry"
+mkdir "$WORK/adopt"
+cd "$WORK/adopt"
+export COMPOSE_PROJECT_NAME=adopt
+docker volume create adopt_registry-data >/dev/null
+volume=$(docker volume inspect --format '{{.Mountpoint}}' adopt_registry-data)
+docker tag 127.0.0.1:5000/box/tiny:1 "$SERVER_ADDR/old/deep/app:1"
+docker tag 127.0.0.1:5000/box/tiny:1 "$SERVER_ADDR/old:latest"
+SERVER_PID=
+E2E_SERVER=docker-registry SERVER_DATA=$volume server_start
+for name in old/deep/app:1 old:latest; do docker push -q "$SERVER_ADDR/$name" >/dev/null; done
+old=$(docker inspect --format '{{index .RepoDigests}}' "$SERVER_ADDR/old:latest")
+E2E_SERVER=docker-registry server_stop
+
+step "orlop does not start empty on it, and says what to run"
+python3 "$E2E_DIR/readme.py" adopt "$REPO_DIR/docs/adopt.md" >"$WORK/adopt.all"
+sed -n '/^services:/,/^  registry-data:/p' "$WORK/adopt.all" >docker-compose.yml
+docker-compose up 2>&1 | tee "$WORK/refused" >/dev/null || true
+grep -q 'orlop adopt /var/lib/registry' "$WORK/refused"
+
+step "adopt it with the commands of docs/adopt.md, and pull everything"
+sed -n '/^docker compose down/,$p' "$WORK/adopt.all" | sed 's/run --rm/run --rm -T/' >"$WORK/commands"
+bash -euo pipefail "$WORK/commands" 2>&1 | tee "$WORK/adopted"
+container=$(docker-compose ps -q registry)
+within 60 healthy
+for name in old/deep/app:1 old:latest; do
+    docker rmi -f "$SERVER_ADDR/$name" >/dev/null
+    docker pull -q "$SERVER_ADDR/$name" >/dev/null
+done
+same "$old" "$(docker inspect --format '{{index .RepoDigests}}' "$SERVER_ADDR/old:latest")"
+docker-compose exec -T registry /orlop fsck
+down

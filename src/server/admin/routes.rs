@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::errors::{BoxError, Chain};
 use crate::http::api::{self, Api};
+use crate::maintenance::adopt::How;
 use crate::maintenance::export::{ExportLayout, ExportRequest};
 use crate::maintenance::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
@@ -63,6 +64,8 @@ pub fn router(operations: Arc<Operations>, api: Arc<Api>) -> Router {
         .route("/gc", operation(|GcQuery { dry_run }| Operation::Gc { dry_run }))
         .route("/fsck", operation(|FsckQuery { repair }| Operation::Fsck { repair }))
         .route("/scrub", operation(|ScrubQuery { now, rate }| Operation::Scrub { now, rate }))
+        .route("/adopt", operation(|AdoptQuery { path, how }| Operation::Adopt { path, how }))
+        .route("/finish-adoption", operation(|FinishQuery { path }| Operation::FinishAdoption { path }))
         .route("/backup", operation(|BackupQuery { dir }| Operation::Backup { dir }))
         .route("/export", operation(|query: ExportQuery| Operation::Export(query.into())))
         .with_state(operations)
@@ -110,6 +113,17 @@ struct ScrubQuery {
     #[serde(default)]
     now: bool,
     rate: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct AdoptQuery {
+    path: PathBuf,
+    how: How,
+}
+
+#[derive(Deserialize)]
+struct FinishQuery {
+    path: PathBuf,
 }
 
 #[derive(Deserialize)]
