@@ -31,7 +31,7 @@
 //! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem implementation, and an in-memory one for tests |
 //! | [`metadata`] | metadata storage: [`metadata::Metadata`] with a SQLite implementation |
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
-//! | [`maintenance`] | what an operator runs by command: backup, restore, export, fsck |
+//! | [`maintenance`] | what an operator runs by command: adopt, backup, restore, export, fsck |
 //! | [`jobs`] | what runs by itself: garbage collection, retention, scrub, disk pressure |
 //! | [`reports`] | usage, why, listings and trash as plain values |
 //! | [`auth`] | authentication and authorisation |

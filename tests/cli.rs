@@ -1,5 +1,7 @@
 //! The command line, on a stopped store and with a running server.
 
+#[path = "cli/adopt.rs"]
+mod adopt;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/config_import.rs"]

@@ -36,11 +36,20 @@ pub(super) fn start_runtime() -> Result<Runtime, Failure> {
 
 /// Returns a client of the store that `config` describes. `change` says whether it may change the store.
 pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, Failure> {
+    connect_in_mode(config, change, OpenMode::Maintain).await
+}
+
+/// Returns a client of the store that `config` describes, which may change it. A missing store is created.
+pub(super) async fn connect_or_create(config: &Config) -> Result<ApiClient, Failure> {
+    connect_in_mode(config, true, OpenMode::Serve).await
+}
+
+async fn connect_in_mode(config: &Config, change: bool, mode: OpenMode) -> Result<ApiClient, Failure> {
     for attempt in 0.. {
         if let Some(client) = ApiClient::connect(&config.storage.data).await? {
             return Ok(client);
         }
-        match Opened::open(config, OpenMode::Maintain).await {
+        match Opened::open(config, mode).await {
             Ok(opened) => return open_in_process(config, opened, change).await,
             // The server may be starting or stopping.
             Err(StartError::Lock(LockError::Held { .. })) if attempt < MAX_ATTEMPTS => {

@@ -3,6 +3,8 @@
 //! All commands share their exit codes: 0 for success; 1 if the command failed or found a problem; 2 for invalid usage
 //! or settings, when nothing was changed.
 
+mod adopt;
+mod adoption_report;
 mod args;
 mod check_config;
 mod config_import;
@@ -31,6 +33,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::adopt::AdoptArgs;
 use self::args::{Output, one_of};
 use self::config_import::ConfigCommand;
 use self::export::ExportArgs;
@@ -51,8 +54,8 @@ use crate::config::{Config, Flag, MIN_SCRUB_RATE, Size, Sources};
 use crate::errors::Chain;
 use crate::metadata::{EventKind, Role, Scope};
 use crate::oci::RepoName;
-use crate::server::disable_core_files;
 use crate::server::operations::Operation;
+use crate::server::{disable_core_files, with_adopted_data};
 
 const ABOUT: &str = "A self-hosted OCI registry that stays small by itself";
 
@@ -325,6 +328,19 @@ Examples:
         output: Output,
     },
 
+    /// Take over the images of a registry:2 or 3 from its directory, without copying them
+    ///
+    /// Everything in the tree is shared by hard links, and the old registry can be started again on it. Run it again to
+    /// take what was pushed there since. The data goes to the data directory if that holds a registry, and otherwise to
+    /// PATH/orlop, where `orlop serve` finds it. No policy removes what was adopted before it is released.
+    #[command(after_help = "\
+Examples:
+  orlop adopt /var/lib/registry --plan
+  docker compose run --rm --user 0 registry adopt /var/lib/registry
+  orlop adopt /var/lib/registry --release
+  orlop adopt /var/lib/registry --finish")]
+    Adopt(AdoptArgs),
+
     /// Create or update a backup in DIR
     ///
     /// A running server continues to serve; it frees the space of content deleted meanwhile afterwards. Only blobs that
@@ -417,9 +433,15 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         return config_import::run(command);
     }
     let config = Config::load(&cli.sources())?;
+    // A restore fills the directory that is set.
+    let config = match cli.command {
+        Command::Restore { .. } => config,
+        _ => with_adopted_data(config),
+    };
     match cli.command {
         Command::Config(command) => config_import::run(command),
         Command::Serve(arguments) => serve::run(config, arguments.accept_loss),
+        Command::Adopt(arguments) => adopt::run(config, &arguments),
         Command::CheckConfig(output) => check_config::run(cli.common.config.as_deref(), &config, output.json),
         Command::Healthcheck => healthcheck::run(&config),
         Command::Gc { dry_run, output } => operate::run(&config, Operation::Gc { dry_run }, output.json),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::adoption_report;
 use super::connect::{connect, start_runtime};
 use super::failure::{Failure, exit_code};
 use super::progress::Bar;
@@ -59,11 +60,13 @@ pub(super) fn run_restore(config: &Config, dir: &Path, json: bool) -> Result<Exi
     Ok(exit_code(outcome.copied.is_ok() && outcome.verified.is_ok()))
 }
 
-fn to_text(report: &Report) -> String {
+pub(super) fn to_text(report: &Report) -> String {
     match report {
         Report::Gc(report) => gc(report),
         Report::Fsck(report) => fsck(report),
         Report::Scrub(report) => scrub(report),
+        Report::Adopt(report) => adoption_report::adopted(report),
+        Report::FinishAdoption(report) => adoption_report::finished(report),
         Report::Backup(report) => backup(report),
         Report::Export(report) => export(report),
     }

@@ -146,15 +146,30 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode
     }
 }
 
-fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<ExitCode, Failure> {
-    let plan = start_runtime()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        load_plan(&mut client, &mut parameters).await
-    })?;
+fn plan(config: &Config, parameters: PlanParameters, json: bool) -> Result<ExitCode, Failure> {
+    let plan = make_plan(config, parameters)?;
     if json {
         print_json(&plan);
-        return Ok(exit_code(true));
+    } else {
+        print_plan(&plan);
     }
+    Ok(exit_code(true))
+}
+
+/// Makes a plan, and prints it for people.
+pub(super) fn show_plan(config: &Config, parameters: PlanParameters) -> Result<(), Failure> {
+    print_plan(&make_plan(config, parameters)?);
+    Ok(())
+}
+
+fn make_plan(config: &Config, mut parameters: PlanParameters) -> Result<Plan, Failure> {
+    start_runtime()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        load_plan(&mut client, &mut parameters).await
+    })
+}
+
+fn print_plan(plan: &Plan) {
     let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "ACTION", "REASON"]);
     for item in &plan.items {
         table.row([
@@ -169,12 +184,15 @@ fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<E
     if plan.kept_left_out {
         write_out("\nKept tags are not listed, to limit memory use. Plan a single repository to see them.\n");
     }
-    let free = plan.would_free.map_or_else(String::new, |bytes| format!("; {} would be freed", size(bytes)));
+    let mut free =
+        plan.would_free.map_or_else(String::new, |bytes| format!("; {} would be freed", size(bytes)));
+    if plan.would_free_later > 0 {
+        free += &format!(", {} once the old tree is removed", size(plan.would_free_later));
+    }
     write_out(&format!(
         "\n{} tags and {} manifests would expire, {} tags would be kept{free}. Nothing was changed.\n",
         plan.tags, plan.manifests, plan.tags_kept
     ));
-    Ok(exit_code(true))
 }
 
 /// Loads all pages of a plan and joins them.

@@ -20,7 +20,7 @@ pub(super) const SIGN_IN_PATH: &str = "/sign-in";
 pub(super) const LIVE_PATH: &str = "/live";
 
 /// The roots of the paths of web pages, except the start page `/`.
-const PAGE_ROOTS: [&str; 15] = [
+const PAGE_ROOTS: [&str; 16] = [
     "/repositories",
     "/r",
     "/untagged",
@@ -30,6 +30,7 @@ const PAGE_ROOTS: [&str; 15] = [
     "/policies",
     "/trash",
     "/activity",
+    "/adoption",
     "/people",
     "/profile",
     SIGN_IN_PATH,

@@ -277,7 +277,7 @@ fn check_digest(request: &PutRequest) -> Result<Digest, PutManifestError> {
     }
 }
 
-fn edge(reference: &ManifestReference, sparse: bool, origin: Origin) -> Edge {
+pub(super) fn edge(reference: &ManifestReference, sparse: bool, origin: Origin) -> Edge {
     let kind = match (reference.role, reference.kind) {
         (Role::Subject, _) => EdgeKind::Subject,
         (_, TargetKind::Manifest) => EdgeKind::Child,

@@ -3,6 +3,7 @@
 //! [`Registry`] is the entry point. [`Repository`] is one repository as seen by a caller whose permissions have
 //! already been decided. The use cases are its methods, one file per subject.
 
+mod adoption;
 mod audit;
 mod blobs;
 mod budget;
@@ -23,6 +24,7 @@ mod tags;
 mod trash;
 mod uploads;
 mod verification;
+mod verifications;
 mod watched_states;
 
 use std::path::PathBuf;
@@ -35,6 +37,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use parking_lot::RwLock;
 
+pub use adoption::PastTag;
 pub use blobs::{RemovalPause, Removed};
 pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, ReclaimerGuard};
 pub use clock_guard::ClockState;
@@ -43,7 +46,8 @@ pub use manifests::{ManifestPlace, PutReceipt, PutRequest};
 pub use quotas::IDLE_WHEN_FULL;
 pub use space::{SpaceState, Stored};
 pub use trash::{Emptied, RepointedTag};
-pub use verification::{MAX_VERIFICATION_WAIT, Verification};
+pub use verification::MAX_VERIFICATION_WAIT;
+pub use verifications::Verification;
 
 pub use crate::metadata::Page;
 
@@ -193,7 +197,7 @@ pub struct Registry {
     clock_guard: clock_guard::ClockGuard,
     states: watched_states::States,
     audit: audit::Audit,
-    verifications: verification::Verifications,
+    verifications: verifications::Verifications,
     /// Since when every lease has been recorded, as the value of a [`Timestamp`].
     leases_recorded_since: AtomicI64,
 }
@@ -250,7 +254,7 @@ impl Registry {
             clock_guard,
             states: watched_states::States::default(),
             audit,
-            verifications: verification::Verifications::default(),
+            verifications: verifications::Verifications::default(),
             leases_recorded_since,
         })
     }

@@ -5,14 +5,13 @@
 //! was hashed here, because the push would rely on it. The request waits for that, and after a while the blob counts as
 //! absent, so that the client uploads it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use super::verifications::{CONCURRENT_VERIFICATIONS, Verification};
 use super::{Registry, ServiceError};
 use crate::errors::Chain;
 use crate::metadata::UnverifiedBlob;
@@ -23,36 +22,8 @@ use crate::store::{BlobStore, StoreError};
 /// How long a request waits for the verification of all its blobs.
 pub const MAX_VERIFICATION_WAIT: Duration = Duration::from_secs(10);
 
-/// How many blobs are hashed at once.
-const CONCURRENT_VERIFICATIONS: usize = 2;
-
 /// The number of bytes that are read at once.
 const CHUNK_BYTES: u64 = 1 << 20;
-
-/// The result of the verification of a blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verification {
-    /// Its content matches its digest.
-    Verified,
-    /// Its content is missing or does not match its digest. It is quarantined.
-    Damaged,
-    /// It could not be read, so its state is unknown.
-    Unreadable,
-    /// It was replaced or removed meanwhile.
-    Superseded,
-}
-
-/// The verifications that are running.
-pub(super) struct Verifications {
-    running: Mutex<HashMap<BlobKey, watch::Receiver<Option<Verification>>>>,
-    permits: Semaphore,
-}
-
-impl Default for Verifications {
-    fn default() -> Self {
-        Self { running: Mutex::default(), permits: Semaphore::new(CONCURRENT_VERIFICATIONS) }
-    }
-}
 
 impl Registry {
     /// Hashes a blob and records the result. Callers for the same blob share one verification, which runs to its end even

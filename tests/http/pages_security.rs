@@ -342,7 +342,7 @@ async fn the_token_of_a_form_belongs_to_the_session() {
 const CALLERS: [Option<&str>; 5] = [None, Some("reader"), Some("pusher"), Some("keeper"), Some("admin")];
 
 /// The status of each page for each caller. 303 leads to the sign-in page, or to a page that the caller may see.
-const PAGES: [(&str, &str, [u16; 5]); 36] = [
+const PAGES: [(&str, &str, [u16; 5]); 37] = [
     ("/", "/", [200, 200, 200, 200, 200]),
     ("/repositories", "/repositories", [303, 200, 200, 200, 200]),
     ("/sign-in", "/sign-in", [200, 303, 303, 303, 303]),
@@ -375,6 +375,7 @@ const PAGES: [(&str, &str, [u16; 5]); 36] = [
     ("/activity/events", "/activity/events", [303, 200, 200, 200, 200]),
     ("/activity/audit", "/activity/audit", [303, 403, 403, 403, 200]),
     ("/activity/background", "/activity/background", [303, 403, 403, 403, 200]),
+    ("/adoption", "/adoption", [303, 403, 403, 403, 200]),
     ("/activity/settings", "/activity/settings", [303, 403, 403, 403, 200]),
     ("/assets/{file}", "/assets/none.css", [404, 404, 404, 404, 404]),
     ("", "/people/none", [404, 404, 404, 404, 404]),
@@ -448,6 +449,8 @@ const ACTIONS: &[ActionRow] = &[
         [401, 403, 403, 403, 404],
     ),
     ("/actions/background/run", &[("job", "none")], [401, 403, 403, 403, 400]),
+    ("/actions/adoption/release", &[], [401, 403, 403, 403, 404]),
+    ("/actions/adoption/finish", &[], [401, 403, 403, 403, 404]),
 ];
 
 async fn browser_of<'a>(server: &'a Server, caller: Option<&str>) -> Browser<'a> {

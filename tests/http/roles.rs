@@ -375,7 +375,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         "importPolicies" => (OnRegistry(Admin), "?from=ecr".into(), Some(json!({ "rules": [] }))),
         "listRepositories" | "listNamespaces" | "listGrants" | "listOrganisations" => (User, none(), None),
         "search" => (User, "?text=app".into(), None),
-        "runJob" => (OnRegistry(Admin), none(), None),
+        "runJob" | "releaseAdoption" | "finishAdoption" => (OnRegistry(Admin), none(), None),
         "getRepository"
         | "listTags"
         | "getTag"
@@ -401,8 +401,8 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         "restoreFromTrash" => {
             (OnRepository(Admin), none(), Some(json!({ "repository": repository, "tag": "none" })))
         }
-        "listUsageDays" | "getScrub" | "getBackground" | "listDamaged" | "listEvents" | "listPolicies"
-        | "listPolicyChanges" | "listRuns" => (OnRegistry(Pull), none(), None),
+        "listUsageDays" | "getScrub" | "getAdoption" | "getBackground" | "listDamaged" | "listEvents"
+        | "listPolicies" | "listPolicyChanges" | "listRuns" => (OnRegistry(Pull), none(), None),
         "previewPolicy" => (OnRegistry(Admin), none(), Some(json!({ "name": "a" }))),
         "checkPolicy" => (OnRegistry(Admin), none(), Some(json!({ "name": "a" }))),
         "emptyTrash" => (OnRegistry(Admin), none(), Some(json!({ "repository": repository }))),

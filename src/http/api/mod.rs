@@ -20,6 +20,7 @@
 
 mod access_tokens;
 mod accounts;
+mod adoption;
 mod audit;
 mod background;
 mod browse;
@@ -54,6 +55,7 @@ mod why;
 
 pub(super) use access_tokens::{add_token, list_tokens, revoke_token};
 pub(super) use accounts::add_account;
+pub(super) use adoption::{end as end_adoption, release_adopted, state as adoption_state};
 pub(super) use extract::{AuditSlot, AuditTarget, read_bytes};
 pub(super) use grants::{administered_grants, remove_grant, set_grant};
 pub(super) use organisations::{OrganisationChange, change_organisation, managed_organisations};
@@ -71,6 +73,7 @@ pub(super) use trash::restore_removed;
 
 pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
+pub use adoption::{Adoption, Finished};
 pub use audit::{AuditParameters, Audited};
 pub use background::{
     Background, CollectedContent, CollectorJob, JobName, JobRuns, RetentionJob, RetentionResult, ScrubJob,

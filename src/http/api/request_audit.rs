@@ -157,6 +157,8 @@ pub(super) fn action(method: &Method, path: &str) -> Option<AuditAction> {
         ("DELETE", "/tokens/{id}") => TokenRevoke,
         ("POST", "/token-keys/rotate") => TokenKeyRotate,
         ("POST", "/background/{job}/run") => JobRun,
+        ("POST", "/adoption/release") => AdoptionRelease,
+        ("POST", "/adoption/finish") => AdoptionFinish,
         _ => return None,
     })
 }

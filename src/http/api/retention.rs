@@ -39,6 +39,8 @@ pub struct Plan {
     /// The bytes that would be freed; `null` if unknown.
     #[schema(required)]
     pub would_free: Option<u64>,
+    /// The bytes that would be freed once the tree of an adopted registry is removed, which holds them too.
+    pub would_free_later: u64,
     /// Whether the items leave out tags and manifests that stay, because they would take too much memory. A
     /// plan of one repository may include them.
     pub kept_left_out: bool,
@@ -80,6 +82,8 @@ pub struct PlanParameters {
     pub repository: Option<String>,
     /// Whether to assume that the store is nearly full.
     pub pressure: Option<bool>,
+    /// Whether to show what would happen once the adopted images are released.
+    pub released: Option<bool>,
     /// Only items that would expire.
     pub expiring: Option<bool>,
     /// An existing plan to show instead of a new one.
@@ -217,7 +221,10 @@ async fn plan(
             let repo = parse_repository(parameters.repository.as_deref())?;
             let scope = repo.clone().map_or(Scope::All, Scope::One);
             let retention = Arc::clone(&requester.registry_reader_for(&scope)?.retention);
-            retention.plan(repo.as_ref(), parameters.pressure.unwrap_or(false)).await?
+            match parameters.released.unwrap_or(false) {
+                true => retention.plan_after_release(repo.as_ref()).await?,
+                false => retention.plan(repo.as_ref(), parameters.pressure.unwrap_or(false)).await?,
+            }
         }
     };
     Ok(Json(plan_page(&plan, from, limit, parameters.expiring.unwrap_or(false))))
@@ -243,9 +250,21 @@ pub(in crate::http) fn plan_page(plan: &PlanReport, from: usize, limit: usize, e
         }
         items.push(plan_item(plan, repo, row));
     }
-    let PlanReport { id, now, pressure, would_free, kept_left_out, .. } = *plan;
+    let PlanReport { id, now, pressure, would_free, would_free_later, kept_left_out, .. } = *plan;
     let made_at = now.into();
-    Plan { plan: id, made_at, pressure, tags, tags_kept, manifests, would_free, kept_left_out, items, next }
+    Plan {
+        plan: id,
+        made_at,
+        pressure,
+        tags,
+        tags_kept,
+        manifests,
+        would_free,
+        would_free_later,
+        kept_left_out,
+        items,
+        next,
+    }
 }
 
 fn plan_item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {

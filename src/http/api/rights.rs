@@ -529,7 +529,7 @@ impl RegistryAdmin {
     }
 
     /// The registry.
-    pub(in crate::http) fn registry(&self) -> &Registry {
+    pub(in crate::http) fn registry(&self) -> &Arc<Registry> {
         &self.api.view.registry
     }
 

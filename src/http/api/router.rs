@@ -23,9 +23,9 @@ use super::response_memory::reserve_memory;
 use super::rights::AnyAccess;
 use super::state::Api;
 use super::{
-    access_tokens, accounts, audit, background, browse, contents, events, grants, history, manifests,
-    organisations, policies, repositories, repository_lifecycle, retention, scrub, status, tags, trash,
-    usage, why,
+    access_tokens, accounts, adoption, audit, background, browse, contents, events, grants, history,
+    manifests, organisations, policies, repositories, repository_lifecycle, retention, scrub, status, tags,
+    trash, usage, why,
 };
 use crate::http::lazy_router::LazyRouter;
 use crate::http::paths::API_ROOT;
@@ -45,6 +45,7 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(trash::routes())
         .merge(scrub::routes())
         .merge(background::routes())
+        .merge(adoption::routes())
         .merge(events::routes())
         .merge(audit::routes())
         .merge(policies::routes())

@@ -23,6 +23,7 @@
 //! Templates are in `templates/web`. They escape all text: annotations, labels, commands and names are untrusted.
 
 mod activity;
+mod adoption;
 mod assets;
 mod background;
 mod browser_name;

@@ -42,6 +42,8 @@ notices! {
     PolicySaved, "policy-saved", "The policy is saved.";
     PolicyRemoved, "policy-removed", "The policy is removed.";
     PolicyApplied, "policy-applied", "The policy has been applied.";
+    AdoptionReleased, "adoption-released", "The adopted images are released.";
+    AdoptionFinished, "adoption-finished", "The old tree is removed.";
     JobStarted, "job-started", "The job has been started.";
     UserSaved, "user-saved", "The user is saved.";
     UserRemoved, "user-removed", "The user is removed.";

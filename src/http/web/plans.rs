@@ -31,6 +31,7 @@ pub(super) struct PlanView {
     tags_kept: u64,
     manifests: u64,
     would_free: Option<u64>,
+    would_free_later: u64,
     pub(super) kept_left_out: bool,
     /// Whether the rows leave out what stays.
     pub(super) only_expiring: bool,
@@ -70,6 +71,7 @@ impl PlanView {
             tags_kept: shown.tags_kept,
             manifests: shown.manifests,
             would_free: shown.would_free,
+            would_free_later: shown.would_free_later,
             kept_left_out: shown.kept_left_out,
             only_expiring,
             rows,
@@ -111,9 +113,13 @@ impl PlanView {
         if self.tags == 0 && self.manifests == 0 {
             return format!("Nothing would be removed. {} stay.", counted(self.tags_kept, "tag"));
         }
-        let freed = self.would_free.map_or_else(String::new, |bytes| {
+        let mut freed = self.would_free.map_or_else(String::new, |bytes| {
             format!(", which frees {} once the trash is emptied", super::format::bytes(bytes))
         });
+        if self.would_free_later > 0 {
+            let later = super::format::bytes(self.would_free_later);
+            freed += &format!(", and {later} once the old tree is removed");
+        }
         format!(
             "{} and {} would move to the trash{freed}. {} stay.",
             counted(self.tags, "tag"),
@@ -154,7 +160,10 @@ pub(super) async fn show(visitor: Visitor) -> PageResult {
     let Some(id) = visitor.query("plan") else {
         let repo = visitor.query("repository").map(str::trim).map(str::parse::<RepoName>).transpose();
         let repo = repo.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
-        let plan = reader.retention.plan(repo.as_ref(), false).await?;
+        let plan = match visitor.query("released") {
+            Some(_) => reader.retention.plan_after_release(repo.as_ref()).await?,
+            None => reader.retention.plan(repo.as_ref(), false).await?,
+        };
         return Ok(redirect(&format!("/policies/plan?plan={}", plan.id)));
     };
     let id = id.parse().map_err(|_| Problem::bad("plan: not the id of a plan"))?;

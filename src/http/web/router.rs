@@ -19,7 +19,7 @@ use super::shown_once::ShownOnce;
 use super::state::{Action, Web};
 use super::visitor::Visitor;
 use super::{
-    activity, assets, background, credentials, live, manage, manifest, people, plans, policies,
+    activity, adoption, assets, background, credentials, live, manage, manifest, people, plans, policies,
     policy_editor, profile, repositories, repository, roles, search, sign_in, start, teams, trash, untagged,
 };
 use crate::http::api::{Api, Problem, record_outcome, reserve_memory};
@@ -39,6 +39,7 @@ fn actions() -> Vec<Action> {
         policy_editor::actions(),
         trash::actions(),
         background::actions(),
+        adoption::actions(),
         profile::actions(),
         credentials::actions(),
         people::actions(),
@@ -74,6 +75,7 @@ fn pages() -> Router<Arc<Web>> {
         .route("/activity/audit", get(activity::show_audit))
         .route("/activity/background", get(background::show))
         .route("/activity/settings", get(activity::show_settings))
+        .route("/adoption", get(adoption::show))
         .route("/sign-in", get(sign_in::show))
         .route("/profile", get(profile::show))
         .route("/people", get(people::show))

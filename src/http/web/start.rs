@@ -1,5 +1,7 @@
 //! The start page: what fills the disk, the latest pushes, and warnings. An empty registry shows how to push to it.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use http::StatusCode;
 
@@ -9,6 +11,7 @@ use super::format::{Moment, filters};
 use super::page::{PageResult, page};
 use super::sign_in;
 use super::visitor::Visitor;
+use crate::http::api::Problem;
 use crate::metadata::{ChangeKind, RecentPush};
 use crate::reports::{Overview, StoreOverview};
 
@@ -30,6 +33,8 @@ struct StartPage<'a> {
     /// Whether there is nothing to pull.
     is_empty: bool,
     warnings: Vec<Warning>,
+    /// Whether adopted images wait for their release.
+    holds_adopted: bool,
     disk: Option<DiskView>,
     /// The same treemap for wide and for narrow screens.
     pictures: [TreemapPicture; 2],
@@ -82,6 +87,7 @@ pub(super) async fn show(visitor: Visitor) -> PageResult {
     let overview = requester.overview().await?;
     let pushes = requester.recent_pushes(MAX_PUSHES).await?;
     let warnings = if requester.sees_all() { warnings(&visitor).await } else { Vec::new() };
+    let holds_adopted = requester.sees_all() && holds_adopted(&visitor).await?;
     let areas = areas(&overview);
     let host = visitor.registry_host();
     Ok(page(
@@ -93,6 +99,7 @@ pub(super) async fn show(visitor: Visitor) -> PageResult {
             host,
             is_empty: pushes.is_empty() && overview.repositories.is_empty(),
             warnings,
+            holds_adopted,
             disk: overview.store.as_ref().map(disk),
             pictures: [
                 TreemapPicture::new(&areas, "only-wide", 1000, 340),
@@ -111,6 +118,12 @@ async fn warnings(visitor: &Visitor) -> Vec<Warning> {
         Ok(warnings) => warnings.into_iter().map(|text| Warning { text, is_bad: false }).collect(),
         Err(problem) => vec![Warning { text: format!("pushes fail: {problem}"), is_bad: true }],
     }
+}
+
+/// Whether no policy may remove what was adopted yet.
+async fn holds_adopted(visitor: &Visitor) -> Result<bool, Problem> {
+    let adoption = visitor.web().state.registry.metadata().adoption().await?;
+    Ok(adoption.is_some_and(|adoption| adoption.released_at.is_none()))
 }
 
 /// The areas of the disk usage, repositories first.
@@ -139,8 +152,9 @@ fn areas(overview: &Overview) -> Vec<Area> {
     areas
 }
 
-/// The largest repositories, and all other areas.
-fn table(areas: Vec<Area>) -> Vec<Area> {
+/// The largest repositories, and all other areas, by size.
+fn table(mut areas: Vec<Area>) -> Vec<Area> {
+    areas.sort_by_key(|area| Reverse(area.size));
     let mut repositories = 0;
     areas
         .into_iter()

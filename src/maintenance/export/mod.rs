@@ -130,7 +130,7 @@ pub async fn export(
     for name in &request.repositories {
         export.repository(name).await?;
     }
-    export.on_target(|target| target.sync()).await?;
+    export.on_target(Target::sync).await?;
     Ok(export.report)
 }
 

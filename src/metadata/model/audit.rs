@@ -183,6 +183,12 @@ pub enum AuditAction or UnknownAction {
     Gc = "gc",
     /// Run a background job now.
     JobRun = "job-run",
+    /// Another registry's images are adopted.
+    Adopt = "adopt",
+    /// Policies may remove what was adopted.
+    AdoptionRelease = "adoption-release",
+    /// The tree of an adopted registry is removed.
+    AdoptionFinish = "adoption-finish",
     /// Repair the store.
     FsckRepair = "fsck-repair",
     /// Run the scrub by hand.

@@ -82,18 +82,24 @@ impl Metadata {
         self.query(Operation::AdoptingKeys, adopting_keys).await
     }
 
-    /// Links blobs to `repo`. Ignores blobs that are not stored, and returns how many these are. A link that exists stays
+    /// Links blobs to `repo`. Ignores blobs that are not stored, and returns these. A link that exists stays
     /// as it is, also a hidden one.
-    pub async fn adopt_links(&self, repo: &RepoName, linked: Vec<Digest>, now: Timestamp) -> Result<u64> {
+    pub async fn adopt_links(
+        &self,
+        repo: &RepoName,
+        linked: Vec<Digest>,
+        now: Timestamp,
+    ) -> Result<Vec<Digest>> {
         let repo = repo.clone();
         self.change(Operation::AdoptLinks, Durability::Full, move |c| {
             let repo = ensure_repo(c, &repo, now)?;
-            let mut missing = 0;
-            for target in linked.iter().map(digest) {
+            let mut missing = Vec::new();
+            for wanted in linked {
+                let target = digest(&wanted);
                 if find_damage(c, &target)?.is_some() {
                     add_link(c, repo, &target, now)?;
                 } else {
-                    missing += 1;
+                    missing.push(wanted);
                 }
             }
             Ok(missing)

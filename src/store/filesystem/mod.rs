@@ -37,8 +37,8 @@ use self::tree::Tree;
 use super::layout::Layout;
 use super::upload_locks::{UploadLocks, closed};
 use super::{
-    AdoptError, AdoptedFile, Adoption, BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError,
-    StoredItem,
+    AdoptError, AdoptedFile, Adoption, BlobStore, Content, ExportMethod, Listing, Space, StagedBytes,
+    StoreError, StoredItem,
 };
 use crate::oci::{BlobKey, UploadId};
 

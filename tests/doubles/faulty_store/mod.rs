@@ -27,8 +27,8 @@ use rustix::io::Errno;
 
 use super::upload_locks::{self, UploadLocks};
 use super::{
-    AdoptError, AdoptedFile, Adoption, BlobStore, Content, ExportMethod, Listing, Space, StagedBytes, StoreError,
-    StoredItem,
+    AdoptError, AdoptedFile, Adoption, BlobStore, Content, ExportMethod, Listing, Space, StagedBytes,
+    StoreError, StoredItem,
 };
 use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};

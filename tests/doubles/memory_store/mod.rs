@@ -24,8 +24,8 @@ use parking_lot::{Mutex, MutexGuard};
 use self::disk::{Disk, File, Name};
 use super::upload_locks::{UploadLocks, closed};
 use super::{
-    AdoptError, AdoptedFile, Adoption, BlobStore, ByteStream, Content, ExportMethod, Listing, Space, StagedBytes,
-    StoreError, StoredItem,
+    AdoptError, AdoptedFile, Adoption, BlobStore, ByteStream, Content, ExportMethod, Listing, Space,
+    StagedBytes, StoreError, StoredItem,
 };
 use crate::oci::{BlobKey, Hasher, UploadId};
 

@@ -37,6 +37,7 @@ export function everyPage({ index, image }) {
     ['activity', '/activity'],
     ['audit', '/activity/audit'],
     ['background', '/activity/background'],
+    ['adoption', '/adoption'],
     ['settings', '/activity/settings'],
     ['people', '/people'],
     ['user', '/people/users/pusher'],
