@@ -124,7 +124,7 @@ export class Visitor {
     });
     const reached = new Set();
     let last = null;
-    // The parts of a date are reached one after the other.
+    // The parts of a date are reached one after the other, and the browser shows where.
     for (let press = 0; press <= 4 * count; press += 1) {
       await page.keyboard.press('Tab');
       const found = await page.evaluate(() => {
@@ -136,8 +136,8 @@ export class Visitor {
         return { at: window.controls.indexOf(one), html: one.outerHTML.slice(0, 200), isShown, isBody: one === document.body };
       });
       if (found.isBody || (reached.has(found.at) && found.at !== last)) break;
+      if (!found.isShown && found.at !== last) throw new Error(`${page.url()}: nothing shows that the keyboard is at ${found.html}`);
       last = found.at;
-      if (!found.isShown) throw new Error(`${page.url()}: nothing shows that the keyboard is at ${found.html}`);
       reached.add(found.at);
     }
     const missed = await page.evaluate((seen) => window.controls.filter((_, at) => !seen.includes(at)).map((one) => one.outerHTML.slice(0, 200)), [...reached]);
