@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::Method;
 
 use super::adoption_report;
-use super::args::{Confirmation, Output};
-use super::connect::{change, connect_or_create, start_runtime};
+use super::args::{Confirmation, Output, one_of};
+use super::connect::{change, start_runtime};
 use super::failure::{Failure, exit_code};
 use super::operate;
 use super::progress::Bar;
@@ -17,11 +17,12 @@ use super::retention;
 use super::terminal::{confirm, print_result};
 use crate::config::Config;
 use crate::distribution::DistributionTree;
-use crate::http::api::{Adoption, PlanParameters};
-use crate::maintenance::adopt::{How, plan};
+use crate::http::api::{self, PlanParameters};
+use crate::maintenance::adopt::plan;
 use crate::oci::ManifestLimits;
 use crate::server::operations::Operation;
 use crate::server::{ADOPTED, Owner, is_store};
+use crate::store::Adoption;
 
 /// Arguments of `adopt`.
 #[derive(Debug, Args)]
@@ -34,8 +35,8 @@ pub(super) struct AdoptArgs {
     plan: bool,
 
     /// How the bytes get here: shared with the old tree, or copied and verified
-    #[arg(long, value_enum, default_value_t)]
-    how: HowArg,
+    #[arg(long, value_parser = one_of::<Adoption>(["hardlink", "copy"]), default_value = "hardlink")]
+    how: Adoption,
 
     /// Remove the old tree, after a check that everything was adopted and verified
     #[arg(long, conflicts_with = "release")]
@@ -54,25 +55,6 @@ pub(super) struct AdoptArgs {
 
     #[command(flatten)]
     output: Output,
-}
-
-/// How the bytes get into the store.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum HowArg {
-    /// Hard links: at once, and without more space
-    #[default]
-    Hardlink,
-    /// Copies
-    Copy,
-}
-
-impl From<HowArg> for How {
-    fn from(how: HowArg) -> Self {
-        match how {
-            HowArg::Hardlink => Self::Hardlink,
-            HowArg::Copy => Self::Copy,
-        }
-    }
 }
 
 /// Runs the command.
@@ -117,7 +99,11 @@ impl Place {
         let Some(owner) = self.owner else {
             return Ok(());
         };
-        for path in [&self.config.storage.data, &self.config.metadata_dir()] {
+        let data = &self.config.storage.data;
+        let metadata = self.config.metadata_dir();
+        // By default the database is in the data directory. Neither exists if the command failed early.
+        let metadata = Some(&metadata).filter(|metadata| !metadata.starts_with(data));
+        for path in [Some(data), metadata].into_iter().flatten().filter(|path| path.exists()) {
             owner.take_over(path).map_err(|error| Failure::of(path.display(), error))?;
         }
         Ok(())
@@ -125,7 +111,7 @@ impl Place {
 }
 
 fn show_plan(config: &Config, path: &Path, json: bool) -> Result<ExitCode, Failure> {
-    let tree = Arc::new(DistributionTree::open(path).map_err(|error| Failure::Other(error.into()))?);
+    let tree = Arc::new(open_tree(path)?);
     let bar = Bar::new();
     let limits = ManifestLimits { max_references: config.manifests.max_references.get() };
     let progress = |step| bar.show(&step);
@@ -137,15 +123,13 @@ fn show_plan(config: &Config, path: &Path, json: bool) -> Result<ExitCode, Failu
 }
 
 fn take_over(config: &Config, path: PathBuf, arguments: &AdoptArgs) -> Result<ExitCode, Failure> {
-    let operation = Operation::Adopt { path, how: arguments.how.into() };
-    let bar = Bar::new();
-    let report = start_runtime()?.block_on(async {
-        let mut client = connect_or_create(config).await?;
-        Ok::<_, Failure>(client.run(&operation, &|step| bar.show(&step)).await?)
-    })?;
-    drop(bar);
-    print_result(&report, arguments.output.json, operate::to_text);
-    Ok(exit_code(report.is_ok()))
+    // Before a data directory is created for it.
+    open_tree(&path)?;
+    operate::run(config, Operation::Adopt { path, how: arguments.how }, arguments.output.json)
+}
+
+fn open_tree(path: &Path) -> Result<DistributionTree, Failure> {
+    DistributionTree::open(path).map_err(|error| Failure::Other(error.into()))
 }
 
 fn finish(config: &Config, path: PathBuf, arguments: &AdoptArgs) -> Result<ExitCode, Failure> {
@@ -160,7 +144,7 @@ fn release(config: &Config, arguments: &AdoptArgs) -> Result<ExitCode, Failure> 
         PlanParameters { released: Some(true), expiring: Some(true), ..PlanParameters::default() };
     retention::show_plan(config, parameters)?;
     confirm(&arguments.confirmation, "Let policies and the budget remove adopted images?")?;
-    let released: Adoption = change(config, Method::POST, &["adoption", "release"], None::<&()>)?;
+    let released: api::Adoption = change(config, Method::POST, &["adoption", "release"], None::<&()>)?;
     print_result(&released, arguments.output.json, |_| "The adopted images are released.\n".to_owned());
     Ok(exit_code(true))
 }

@@ -88,7 +88,7 @@ pub(super) fn finished(report: &FinishReport) -> String {
         let _ = writeln!(text, "{}: {}", escape(&flaw.subject), escape(&flaw.message));
     }
     for digest in &report.damaged {
-        let _ = writeln!(text, "{digest}: its bytes are damaged; push it again");
+        let _ = writeln!(text, "{digest}: its bytes are damaged or can't be read; push it again");
     }
     if report.is_done() {
         let verified = count(report.verified, "blob");

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::adoption_report;
-use super::connect::{connect, start_runtime};
+use super::connect::{connect, connect_or_create, start_runtime};
 use super::failure::{Failure, exit_code};
 use super::progress::Bar;
 use super::terminal::{count, print_result, size};
@@ -36,7 +36,10 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 
 async fn operate(config: &Config, operation: &Operation) -> Result<Report, Failure> {
     let bar = Bar::new();
-    let mut client = connect(config, operation.may_change()).await?;
+    let mut client = match operation {
+        Operation::Adopt { .. } => connect_or_create(config).await?,
+        _ => connect(config, operation.may_change()).await?,
+    };
     Ok(client.run(operation, &|step| bar.show(&step)).await?)
 }
 

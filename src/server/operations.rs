@@ -22,7 +22,7 @@ use crate::http::api::{Api, Changes};
 use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, PolicySet, Retention};
-use crate::maintenance::adopt::{AdoptError, AdoptReport, FinishError, FinishReport, How, adopt, finish};
+use crate::maintenance::adopt::{AdoptError, AdoptReport, FinishError, FinishReport, adopt, finish};
 use crate::maintenance::backup::{BackupError, BackupReport, backup};
 use crate::maintenance::export::{ExportError, ExportLayout, ExportReport, ExportRequest, export};
 use crate::maintenance::fsck::{FsckReport, fsck};
@@ -31,7 +31,7 @@ use crate::metadata::{AuditAction, Garbage};
 use crate::oci::RepoName;
 use crate::registry::ServiceError;
 use crate::shared_files;
-use crate::store::ExportMethod;
+use crate::store::{Adoption, ExportMethod};
 
 /// An operation to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum Operation {
         /// Directory of the tree: an absolute path on the server's machine (in its container).
         path: PathBuf,
         /// How its bytes get into the store.
-        how: How,
+        how: Adoption,
     },
     /// Remove the tree of an adopted registry.
     FinishAdoption {
@@ -264,7 +264,7 @@ impl Operations {
     async fn adopt(
         &self,
         path: &Path,
-        how: How,
+        how: Adoption,
         progress: &dyn Progress,
     ) -> Result<AdoptReport, OperationError> {
         let tree = Arc::new(DistributionTree::open(path).map_err(AdoptError::from)?);

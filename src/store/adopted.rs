@@ -2,12 +2,14 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::StoreError;
 
 /// How a file is brought into the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Adoption {
     /// As a second name of the same file. The file keeps its owner and mode, and is never written to.
     Hardlink,

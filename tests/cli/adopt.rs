@@ -116,5 +116,8 @@ fn other_directories_are_refused() {
     let ran = here.run(&["adopt", "empty"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("holds no storage of a Distribution registry"), "{ran:?}");
+    assert!(!here.path("empty/orlop").exists(), "nothing is created for it");
+    let ran = here.run(&["adopt", "empty", "--release", "--yes"]);
+    assert!(ran.err.contains("no store in"), "{ran:?}");
     assert_eq!(here.run(&["adopt", "missing"]).code, Some(1));
 }

@@ -1,32 +1,13 @@
 #!/usr/bin/env bash
 # The way back from orlop: what it exports, Debian's docker-registry serves, every tag with the same digest.
 . "$(dirname "$0")/lib.sh"
+. "$E2E_DIR/contents.sh"
 
 orlop() { "$E2E_BIN" --data "$SERVER_DATA" "$@"; }
-crane() { command crane --insecure "$@"; }
-skopeo() { command skopeo --policy "$WORK/policy.json" "$@"; }
-echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
 # serve NAME DATA: starts a server of this kind over this folder, at a port of its own.
 serve() {
     E2E_SERVER=$1 SERVER_DATA=$2 SERVER_ADDR=
     server_start
-}
-push() { skopeo copy -q --all --dest-tls-verify=false "oci:$WORK/$1" "docker://$SERVER_ADDR/$2"; }
-# digests: prints every tag of every repository with its digest.
-digests() {
-    local repo tag
-    for repo in $(crane catalog "$SERVER_ADDR" | sort); do
-        for tag in $(crane ls "$SERVER_ADDR/$repo" | sort); do
-            echo "$repo:$tag $(crane digest "$SERVER_ADDR/$repo:$tag")"
-        done
-    done
-}
-# validate: reads every byte of every tag.
-validate() {
-    local tag
-    for tag in $(digests | cut -d' ' -f1); do
-        crane validate --remote "$SERVER_ADDR/$tag" >/dev/null
-    done
 }
 
 step "push images, an index, nested names and a tag that moves"

@@ -61,12 +61,12 @@ pub struct Finished {
     pub verified: u64,
     /// What only the tree has: it is kept then.
     pub only_there: Vec<String>,
-    /// The digests of damaged blobs: the tree is kept then.
+    /// The digests of blobs that are damaged or can't be read: the tree is kept then.
     pub damaged: Vec<String>,
 }
 
 impl Adoption {
-    pub(in crate::http) fn new(record: AdoptionRecord, figures: AdoptionFigures) -> Self {
+    fn new(record: AdoptionRecord, figures: AdoptionFigures) -> Self {
         Self {
             path: record.path,
             started_at: record.started_at.into(),

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::error::{AdoptError, How};
+use super::error::AdoptError;
 use super::walk::{Target, Walk, blocking};
 use crate::metadata::{AdoptedBlob, BlobSize};
 use crate::oci::{BlobKey, Digest, Generation, RepoName};
-use crate::store::{self, AdoptedFile, StoreError};
+use crate::store::{self, AdoptedFile, Adoption, StoreError};
 
 /// How many blobs are taken over at once.
 pub(super) const BATCH: usize = 256;
@@ -44,7 +44,7 @@ pub(super) async fn adopt(
     let mut batch = Batch::default();
     let metadata = target.registry.metadata();
     let key = |digest: &Digest| BlobKey { digest: digest.clone(), generation: Generation::random() };
-    let wanted = metadata.plan_blobs(digests.iter().map(key).collect(), target.how == How::Copy).await?;
+    let wanted = metadata.plan_blobs(digests.iter().map(key).collect(), target.how == Adoption::Copy).await?;
     let placed: Vec<(BlobKey, Placed)> = stream::iter(wanted)
         .map(|key| place(walk, target, key))
         .buffer_unordered(CONCURRENT_FILES)
@@ -62,7 +62,7 @@ pub(super) async fn adopt(
                     repo: repository.clone(),
                     size,
                     hardlinked: file.links > 1,
-                    verified: target.how == How::Copy,
+                    verified: target.how == Adoption::Copy,
                 });
             }
             Placed::Missing => {}
@@ -92,7 +92,7 @@ enum Placed {
 /// Brings a file into the store.
 async fn place(walk: &Walk<'_>, target: Target<'_>, key: BlobKey) -> Result<(BlobKey, Placed), AdoptError> {
     let path = walk.tree.blob_path(&key.digest);
-    let placed = match target.registry.blobs().adopt(&path, &key, target.how.into()).await {
+    let placed = match target.registry.blobs().adopt(&path, &key, target.how).await {
         Ok(file) => Placed::File(file),
         Err(store::AdoptError::NotFound) => Placed::Missing,
         Err(store::AdoptError::Store(StoreError::Damaged(reason))) => Placed::Damaged(reason),

@@ -1,26 +1,14 @@
-//! How blobs get into the store, and why an adoption failed.
+//! Why an adoption failed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::distribution::TreeError;
 use crate::metadata::MetadataError;
 use crate::registry::ServiceError;
-use crate::store::{self, Adoption, StoreError};
-
-/// How blobs get into the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// As hard links: at once, and without more space.
-    #[default]
-    Hardlink,
-    /// As copies, which are verified on the way.
-    Copy,
-}
+use crate::store::{self, StoreError};
 
 /// Why an adoption failed. It can be run again.
 #[derive(Debug, Error)]
@@ -84,15 +72,6 @@ impl AdoptError {
             store::AdoptError::OtherFilesystem(_) => Self::OtherFilesystem(path),
             store::AdoptError::Store(error) => error.into(),
             error => Self::File { path, error },
-        }
-    }
-}
-
-impl From<How> for Adoption {
-    fn from(how: How) -> Self {
-        match how {
-            How::Hardlink => Self::Hardlink,
-            How::Copy => Self::Copy,
         }
     }
 }

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::report::Flaw;
-use super::{AdoptError, How, adopt};
+use super::{AdoptError, adopt};
 use crate::distribution::DistributionTree;
 use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::metadata::UnverifiedBlob;
 use crate::registry::{Registry, ServiceError, Verification};
+use crate::store::Adoption;
 
 /// How many blobs are listed or cleared at once.
 const BATCH: usize = 1000;
@@ -53,7 +54,7 @@ pub struct FinishReport {
     pub verified: u64,
     /// What only the old tree has. With any, it is kept.
     pub only_there: Vec<Flaw>,
-    /// The damaged blobs. With any, the old tree is kept.
+    /// The blobs that are damaged or can't be read. With any, the old tree is kept.
     pub damaged: Vec<String>,
 }
 
@@ -79,7 +80,7 @@ pub async fn finish(
     let mut report = FinishReport::default();
     // Without a tree, an earlier run was interrupted after it removed it.
     if let Some(tree) = DistributionTree::find(&path).filter(|_| !record.tree_removed) {
-        let adopted = adopt(registry, &Arc::new(tree), How::Hardlink, progress).await?;
+        let adopted = adopt(registry, &Arc::new(tree), Adoption::Hardlink, progress).await?;
         if let Some(written) = adopted.still_writes {
             return Err(FinishError::StillWrites(written));
         }
@@ -112,14 +113,18 @@ async fn verify_all(
         let Some(last) = batch.last() else { break };
         after = Some(last.key.digest.clone());
         for blob in batch {
-            let size = blob.size;
-            let outcome = registry.verify(&UnverifiedBlob { key: blob.key, size }).await;
-            counter.add(size);
-            report.verified += u64::from(outcome == Verification::Verified);
+            let blob = UnverifiedBlob { key: blob.key, size: blob.size };
+            counter.add(blob.size);
+            match registry.verify(&blob).await {
+                Verification::Verified => report.verified += 1,
+                // It is not quarantined, so that the list below does not have it.
+                Verification::Unreadable => report.damaged.push(blob.key.digest.to_string()),
+                Verification::Damaged | Verification::Superseded => {}
+            }
         }
     }
     let quarantined = metadata.quarantined_blobs(None, BATCH).await?;
-    report.damaged = quarantined.items.into_iter().map(|blob| blob.key.digest.to_string()).collect();
+    report.damaged.extend(quarantined.items.into_iter().map(|blob| blob.key.digest.to_string()));
     Ok(())
 }
 

@@ -40,8 +40,9 @@ use crate::distribution::{DistributionTree, TreeError};
 use crate::metadata::AdoptionRecord;
 use crate::oci::ManifestLimits;
 use crate::registry::Registry;
+use crate::store::Adoption;
 
-pub use self::error::{AdoptError, How};
+pub use self::error::AdoptError;
 pub use self::finish::{FinishError, FinishReport, finish};
 pub use self::release::release;
 pub use self::report::{AdoptReport, Flaw, FlawKind};
@@ -53,7 +54,7 @@ pub use self::report::{AdoptReport, Flaw, FlawKind};
 pub async fn adopt(
     registry: &Arc<Registry>,
     tree: &Arc<DistributionTree>,
-    how: How,
+    how: Adoption,
     progress: &dyn Progress,
 ) -> Result<AdoptReport, AdoptError> {
     refuse_cache(tree)?;
@@ -64,7 +65,7 @@ pub async fn adopt(
     record.tree_bytes = report.tree_bytes;
     record.counts = report.summary();
     if report.manifests > 0 {
-        // What is new is held, until somebody has seen a plan of it.
+        // New images are held until an administrator releases them.
         record.released_at = None;
     }
     if report.is_complete() {
@@ -114,7 +115,7 @@ async fn take_over(walk: Walk<'_>) -> Result<AdoptReport, AdoptError> {
     let mut report = AdoptReport {
         plan: walk.target.is_none(),
         path: walk.tree.root().to_owned(),
-        shared: walk.target.is_none_or(|target| target.how == How::Hardlink),
+        shared: walk.target.is_none_or(|target| target.how == Adoption::Hardlink),
         ..AdoptReport::default()
     };
     let tree = Arc::clone(walk.tree);

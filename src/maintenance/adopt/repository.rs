@@ -81,7 +81,7 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
     /// Adopts the manifests in rounds: those that refer to others wait for them.
     async fn adopt_manifests(&mut self) -> Result<(), AdoptError> {
         let revisions = self.read(|tree| tree.revisions().collect()).await?;
-        // What the last adoption has seen was adopted then. If it is not here any more, somebody has deleted it.
+        // The last complete adoption stored these. If one is missing now, a user or a policy has deleted it.
         let seen_until = self.walk.seen_until();
         let seen = revisions.iter().filter(|revision| Some(revision.pushed_at) < seen_until);
         self.seen = seen.map(|revision| revision.digest.clone()).collect();

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::error::{AdoptError, How};
+use super::error::AdoptError;
 use crate::clock::Timestamp;
 use crate::distribution::{DistributionTree, TreeError};
 use crate::maintenance::progress::Progress;
 use crate::oci::{Digest, ManifestLimits};
 use crate::registry::{Registry, ServiceError};
+use crate::store::Adoption;
 
 /// A walk through the tree: with a target, everything is taken over; without, only reported.
 pub(super) struct Walk<'a> {
@@ -26,7 +27,7 @@ pub(super) struct Walk<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) registry: &'a Arc<Registry>,
-    pub(super) how: How,
+    pub(super) how: Adoption,
     /// When the last complete adoption ended.
     pub(super) seen_until: Option<Timestamp>,
 }

@@ -20,14 +20,13 @@ use tokio::sync::mpsc;
 
 use crate::errors::{BoxError, Chain};
 use crate::http::api::{self, Api};
-use crate::maintenance::adopt::How;
 use crate::maintenance::export::{ExportLayout, ExportRequest};
 use crate::maintenance::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
 use crate::oci::RepoName;
 use crate::server::health::{Health, Readiness};
 use crate::server::operations::{Operation, Operations};
-use crate::store::ExportMethod;
+use crate::store::{Adoption, ExportMethod};
 
 /// Minimum time between progress lines, in milliseconds.
 const PROGRESS_INTERVAL_MS: u64 = 100;
@@ -118,7 +117,7 @@ struct ScrubQuery {
 #[derive(Deserialize)]
 struct AdoptQuery {
     path: PathBuf,
-    how: How,
+    how: Adoption,
 }
 
 #[derive(Deserialize)]
