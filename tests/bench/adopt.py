@@ -39,7 +39,7 @@ class Tree:
         return digest
 
     def sparse(self, number):
-        """A layer with the digest of another content, which nobody reads here."""
+        """A layer whose content does not match its digest: the benchmark reads no layer."""
         digest = hashlib.sha256(f"layer {number}".encode()).hexdigest()
         path = self.write(f"blobs/sha256/{digest[:2]}/{digest}/data", b"")
         os.truncate(path, LAYER_BYTES)

@@ -164,7 +164,7 @@ async fn a_session_ends_when_idle_and_at_its_lifetime() {
     let busy = Browser::signed_in(&server, "reader").await;
     server.clock.advance(HOUR - Duration::from_secs(1));
     assert_eq!(busy.user().await.as_deref(), Some("reader"));
-    // An open page refreshes itself after a push. Nobody needs to look at it.
+    // An open page refreshes itself after a push, which is no use of the session.
     let refresh = idle.request(Method::GET, "/profile").header("orlop-refresh", "1");
     assert_eq!(idle.send(refresh).await.status, 200);
     server.clock.advance(Duration::from_secs(1));

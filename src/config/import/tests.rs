@@ -138,7 +138,7 @@ expire = "7d"
     assert!(!shown.contains("asecret"), "values may be secrets: {shown}");
 }
 
-/// Without deletes there, nobody gets the right to delete here.
+/// Without `storage.delete.enabled`, no user gets the right to delete.
 #[test]
 fn users_get_no_right_that_they_did_not_have() {
     let yaml = "version: 0.1\nstorage: filesystem\nauth: {htpasswd: {realm: r, path: /users}}";

@@ -33,7 +33,7 @@ const WITHOUT_COUNTERPART: [(&str, &str); 38] = [
     ("storage.redirect", "not needed: blobs come from the registry itself"),
     ("storage.tag", "not needed"),
     ("storage.maintenance.uploadpurging.interval", "not needed: uploads end when they are due"),
-    ("storage.maintenance.uploadpurging.dryrun", "not needed: only uploads that nobody continues end"),
+    ("storage.maintenance.uploadpurging.dryrun", "not needed: only idle uploads expire"),
     ("auth.htpasswd.realm", "not needed"),
     ("auth.silly", "this accepts anything: use auth.htpasswd, or `orlop user add`"),
     ("auth", "orlop does not have this kind of authentication: see docs/users.md and docs/identities.md"),

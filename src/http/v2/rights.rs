@@ -344,8 +344,8 @@ impl<'a> PullRight<'a> {
         self.repository.record_unchanged_push(tag, manifest);
     }
 
-    /// Returns a blob. Clients that push check with HEAD whether they have to upload, so HEAD verifies and leases the blob. GET is a
-    /// pull and leases nothing.
+    /// Returns a blob. Clients that push check with HEAD whether they have to upload, so HEAD verifies and leases the
+    /// blob. GET is a pull and leases nothing.
     pub(super) async fn blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
         if self.call.is_head() {
             self.repository.probe_blob(digest).await

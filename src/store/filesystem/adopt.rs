@@ -46,7 +46,7 @@ impl Tree {
         Ok(AdoptedFile { size: placed.len(), allocated, links: placed.nlink() })
     }
 
-    /// Copies a file by way of a staged file, which the next start discards if this is interrupted.
+    /// Copies a file through a staged file. The next start discards it if the copy is interrupted.
     fn copy(&self, from: &Path, key: &BlobKey, place: &Path) -> Result<(), AdoptError> {
         let mut source = File::open(from).map_err(explain)?;
         let draft = self.layout.upload(UploadId::random());
