@@ -20,7 +20,7 @@ use thread_priority::{
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
 /// Maximum number of threads that serve requests. More threads would only use more memory.
@@ -65,7 +65,7 @@ fn runtime_builder(workers: usize) -> Builder {
 const LOW_PRIORITY_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Runs CPU-intensive work on threads that run only while no other thread needs the processor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LowPriorityPool {
     threads: Option<Handle>,
     /// Admits one task at a time, because a task holds 19 MiB even while it waits for a processor.
@@ -98,6 +98,22 @@ impl LowPriorityPool {
         }
         spawn_blocking(move || work()).await.ok()
     }
+}
+
+/// Runs work on a thread for blocking work, and returns its result with `held`: a reservation, or a permit that bounds
+/// how much such work runs at once. The work itself holds it, because it continues even if the client disconnects.
+///
+/// # Errors
+/// Fails if the work panicked.
+pub async fn run_blocking_with<H, T>(
+    held: H,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, H), JoinError>
+where
+    H: Send + 'static,
+    T: Send + 'static,
+{
+    spawn_blocking(move || (work(), held)).await
 }
 
 /// Counts the changes that requests wait for, so that the writer yields the processor during work that none waits for.

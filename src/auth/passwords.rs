@@ -11,7 +11,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::expiring_cache::ExpiringCache;
@@ -22,7 +22,7 @@ use crate::errors::BoxError;
 use crate::fair::client_network;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;
-use crate::scheduling::LowPriorityPool;
+use crate::scheduling::{LowPriorityPool, run_blocking_with};
 use crate::traces;
 
 /// How long a user stays known at an address after a successful login from there.
@@ -113,9 +113,9 @@ pub(super) struct Passwords {
     known_clients: ExpiringCache<(String, IpAddr), (), Duration>,
     /// At most one password is hashed at a time for known clients, one for addresses with recent failures, and one for
     /// all others: each hash keeps a processor busy for tens of milliseconds and takes 19 MiB.
-    known_turn: Semaphore,
-    failing_turn: Semaphore,
-    other_turn: Semaphore,
+    known_turn: Arc<Semaphore>,
+    failing_turn: Arc<Semaphore>,
+    other_turn: Arc<Semaphore>,
     /// Requests of one network wait for each other before they compete with those of others.
     network_turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
     pool: LowPriorityPool,
@@ -130,9 +130,9 @@ impl Passwords {
             verified: VerifiedPasswords::new(),
             throttle: LoginThrottle::default(),
             known_clients: ExpiringCache::default(),
-            known_turn: Semaphore::new(1),
-            failing_turn: Semaphore::new(1),
-            other_turn: Semaphore::new(1),
+            known_turn: Arc::new(Semaphore::new(1)),
+            failing_turn: Arc::new(Semaphore::new(1)),
+            other_turn: Arc::new(Semaphore::new(1)),
             network_turns: Mutex::default(),
             pool,
             memory: MemoryBudget::default(),
@@ -167,7 +167,7 @@ impl Passwords {
         let Ok(_network_turn) = network_turn.turn.acquire().await else {
             return Err(AuthError::Unauthenticated);
         };
-        let Ok(_turn) = self.turn(is_known, from).acquire().await else {
+        let Ok(turn) = Arc::clone(self.turn(is_known, from)).acquire_owned().await else {
             return Err(AuthError::Unauthenticated);
         };
         // While this request waited, another may have verified the same password, or used up the allowance.
@@ -178,10 +178,8 @@ impl Passwords {
         // Logins of unknown clients are limited to the memory for anonymous requests.
         let holder = if is_known { Holder::Authenticated } else { Holder::Anonymous };
         let memory = self.reserve(holder).await.map_err(|_| AuthError::OutOfMemory)?;
-        let matches = self.pool.run(move || hashes.matches(&password));
-        let matches = traces::start_step("password check").run(matches).await;
-        drop(memory);
-        if !matches.unwrap_or(false) {
+        let matches = self.compare(password, hashes, (turn, memory));
+        if !traces::start_step("password check").run(matches).await {
             self.record_failure(Some(name), from);
             return Err(AuthError::Unauthenticated);
         }
@@ -191,11 +189,28 @@ impl Passwords {
         Ok(())
     }
 
+    /// Compares a password. A comparison that has begun goes on when its client disconnects, so it keeps the turn and the
+    /// memory in a task of its own: clients that disconnect at once can't start more than the turns allow.
+    async fn compare(
+        &self,
+        password: Vec<u8>,
+        hashes: PasswordHashes,
+        held: (OwnedSemaphorePermit, Reservation),
+    ) -> bool {
+        let pool = self.pool.clone();
+        let comparison = tokio::spawn(async move {
+            let matches = pool.run(move || hashes.matches(&password)).await;
+            drop(held);
+            matches
+        });
+        comparison.await.ok().flatten().unwrap_or(false)
+    }
+
     async fn reserve(&self, holder: Holder) -> Result<Reservation, OutOfMemory> {
         self.memory.reserve(holder, Purpose::Passwords, HASH_MEMORY).await
     }
 
-    fn turn(&self, is_known: bool, from: IpAddr) -> &Semaphore {
+    fn turn(&self, is_known: bool, from: IpAddr) -> &Arc<Semaphore> {
         match is_known {
             true => &self.known_turn,
             false if self.throttle.has_recent_failure(from, self.clock.elapsed()) => &self.failing_turn,
@@ -205,11 +220,11 @@ impl Passwords {
 
     /// Hashes a new password. Takes turns with the checks of unknown clients, to bound processor time and memory.
     pub(super) async fn hash(&self, password: String) -> Result<String, BoxError> {
-        let _turn = self.other_turn.acquire().await?;
-        let _memory = self.reserve(Holder::Authenticated).await?;
-        let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes()));
-        let hashed = traces::start_step("password hash").run(hashed).await;
-        Ok(hashed??)
+        let turn = Arc::clone(&self.other_turn).acquire_owned().await?;
+        let memory = self.reserve(Holder::Authenticated).await?;
+        let hashed = run_blocking_with((turn, memory), move || hash(password.as_bytes()));
+        let (hashed, _) = traces::start_step("password hash").run(hashed).await?;
+        Ok(hashed?)
     }
 
     /// Checks whether a login from this address, as this user if given, may be tried now.
@@ -295,7 +310,10 @@ impl VerifiedPasswords {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::clock::ManualClock;
 
     #[test]
     fn password_matches_only_its_own_hash() {
@@ -320,6 +338,22 @@ mod tests {
         let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
         assert_eq!(cost(&params), cost(&Params::default()));
         assert!(matches!(bcrypt::verify("secret", DUMMY_FILE_HASH), Ok(false)));
+    }
+
+    #[tokio::test]
+    async fn comparison_keeps_its_turn_and_memory_when_the_client_disconnects() {
+        let memory = MemoryBudget::new(256 << 20);
+        let passwords = Passwords::new(LowPriorityPool::new(None), Arc::new(ManualClock::default()))
+            .with_memory_budget(memory.clone());
+        let unknown = || PasswordHashes { of_user: None, any_htpasswd_hash: None };
+        let attempt =
+            || Box::pin(passwords.check("ann", b"guess".to_vec(), unknown(), IpAddr::from([10, 0, 0, 1])));
+        for _ in 0..3 {
+            assert!(attempt().now_or_never().is_none());
+            assert_eq!(memory.reserved_for(Purpose::Passwords), HASH_MEMORY);
+        }
+        assert!(attempt().await.is_err());
+        assert_eq!(memory.reserved_for(Purpose::Passwords), 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::oci::{
     DetailSelection, Digest, ImageConfig, ImageDetails, MAX_CONFIG_BYTES, Manifest, ManifestKind,
     ManifestReference, Role,
 };
+use crate::scheduling::run_blocking_with;
 
 /// The maximum size of a config read for a policy, in bytes.
 const MAX_CONFIG_BYTES_FOR_RULES: u64 = 4 << 20;
@@ -106,9 +107,9 @@ impl Repository {
             return Config::TooLarge;
         }
         let is_large = blob.size > LARGE_CONFIG_BYTES;
-        let _permit = if is_large { LARGE_CONFIGS.acquire().await.ok() } else { None };
+        let permit = if is_large { LARGE_CONFIGS.acquire().await.ok() } else { None };
         let held = usize::try_from(blob.size).unwrap_or(usize::MAX).saturating_mul(2);
-        let _held =
+        let memory =
             is_large.then(|| registry.memory().charge(Holder::Authenticated, Purpose::ParsedBodies, held));
         let Some(content) = self.read_all(&blob).await else {
             return Config::Unreadable;
@@ -116,8 +117,8 @@ impl Repository {
         if !is_large {
             return Config::Read(read(&content));
         }
-        let read = tokio::task::spawn_blocking(move || read(&content)).await;
-        read.map_or(Config::Unreadable, Config::Read)
+        let read = run_blocking_with((permit, memory), move || read(&content)).await;
+        read.map_or(Config::Unreadable, |(read, _)| Config::Read(read))
     }
 
     async fn read_all(&self, blob: &BlobRecord) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ use crate::metadata::{EvaluationRecord, Metadata, PolicyRecord};
 use crate::oci::{Algorithm, Hasher, RepoName, Tag};
 use crate::registry::{Registry, ServiceError, TagGuard};
 use crate::retention::{CompiledPolicies, Policies, Policy, PolicyError, Warning};
+use crate::scheduling::run_blocking_with;
 
 /// Where a policy comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,14 +135,9 @@ impl PolicySet {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        // The work itself holds the turn, because it continues even if the client disconnects.
         let turn = Arc::clone(&self.compiling).lock_owned().await;
-        let work = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(turn);
-            done
-        });
-        Ok(work.await?)
+        let (done, _) = run_blocking_with(turn, work).await?;
+        Ok(done)
     }
 
     /// Computes the policies as they would be with these, which replace recorded policies of the same names.

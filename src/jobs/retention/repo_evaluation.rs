@@ -10,6 +10,7 @@ use crate::metadata::{LoadedSnapshot, MAX_SNAPSHOT_DETAILS, RepositoryEntry, Sna
 use crate::oci::{ImageDetails, RepoName};
 use crate::registry::{Access, Registry, ServiceError};
 use crate::retention::{CompiledPolicies, ManifestFacts, Needs, RepoSnapshot};
+use crate::scheduling::run_blocking_with;
 
 /// The memory a tag and a manifest take during an evaluation: in the snapshot, the graph and the decisions.
 const TAG_BYTES: u64 = 600;
@@ -49,7 +50,7 @@ impl RepoEvaluation {
             needs: policies.needs(&repo, pressure),
         };
         let bytes = estimate_bytes(&entry, &query.needs);
-        let mut memory = registry.memory().reserve(Holder::Authenticated, Purpose::Snapshots, bytes).await?;
+        let memory = registry.memory().reserve(Holder::Authenticated, Purpose::Snapshots, bytes).await?;
         let Some(loaded) = metadata.retention_snapshot(&repo, &query).await? else {
             return Ok(None);
         };
@@ -61,7 +62,7 @@ impl RepoEvaluation {
             snapshot.inherit_details();
             RepoRows::evaluate(snapshot, &policies, now, pressure)
         };
-        let mut rows = tokio::task::spawn_blocking(evaluate).await?;
+        let (mut rows, mut memory) = run_blocking_with(memory, evaluate).await?;
         memory.shrink_to(rows.weight());
         rows.memory = Some(memory);
         Ok(Some(rows))
