@@ -1,7 +1,7 @@
 # Builds the image for the platform of the builder, amd64 or arm64:
 #   docker build -t orlop .
 #   docker build --build-arg FEATURES=otlp -t orlop .     with OpenTelemetry traces
-#   docker build --build-arg PROFILE=release -t orlop .   in half the time, but slower and larger
+#   docker build --build-arg PROFILE=quick -t orlop .     in a fraction of the time, but slow and large
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
