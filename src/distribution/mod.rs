@@ -33,6 +33,8 @@ mod writer;
 
 pub use error::{Entry, Finding, Reason, TreeError};
 pub use repositories::Repositories;
-pub use repository::{Layers, MAX_PAST, RepositoryTree, Revision, Revisions, TaggedRevision, Tags};
+pub use repository::{
+    LayerLink, Layers, MAX_PAST, RepositoryTree, Revision, Revisions, TaggedRevision, Tags,
+};
 pub use tree::{Blobs, DistributionTree, FoundBlob};
 pub use writer::{BlobPlace, DistributionWriter};

@@ -31,6 +31,15 @@ pub struct Revision {
     pub pushed_at: Timestamp,
 }
 
+/// A blob that a repository serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerLink {
+    /// Its digest.
+    pub digest: Digest,
+    /// When it was uploaded last.
+    pub linked_at: Timestamp,
+}
+
 /// A tag of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaggedRevision {
@@ -87,10 +96,10 @@ impl Iterator for Revisions {
 pub struct Layers(Digests);
 
 impl Iterator for Layers {
-    type Item = Result<Entry<Digest>, TreeError>;
+    type Item = Result<Entry<LayerLink>, TreeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        next_linked(&mut self.0, |digest, _| digest)
+        next_linked(&mut self.0, |digest, linked_at| LayerLink { digest, linked_at })
     }
 }
 

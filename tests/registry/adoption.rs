@@ -1,28 +1,38 @@
 //! Tests what the registry does with adopted blobs and manifests.
 
 use orlop::clock::Clock;
-use orlop::maintenance::fsck::fsck;
+use orlop::jobs::{Scrub, ScrubSettings};
 use orlop::maintenance::progress::Silent;
+use orlop::maintenance::{self, fsck::fsck};
 use orlop::metadata::{AdoptedBlob, BlobSize};
 use orlop::oci::{BlobKey, Digest, Generation};
-use orlop::registry::PutManifestError;
-use orlop::store::{Adoption, BlobStore};
+use orlop::registry::{MAX_VERIFICATION_WAIT, PutManifestError, Registry};
+use orlop::store::Adoption;
+use orlop::store::faulty::{Fault, Operation};
+use tempfile::NamedTempFile;
+use tokio::time::Instant;
 
-use crate::kit::{Kit, digest, image, push, put, read};
+use crate::kit::{Kit, LEASE, TRASH, UNTAGGED, digest, image, push, put, read};
+use crate::machine::Machine;
+use crate::old_registry::OldRegistry;
 
 /// Adopts a blob into the repository `app`, as the tree of another registry has it.
 async fn adopt(kit: &Kit, content: &[u8]) -> (BlobKey, Digest) {
+    adopt_into(&kit.registry, content).await
+}
+
+async fn adopt_into(registry: &Registry, content: &[u8]) -> (BlobKey, Digest) {
     let key = BlobKey { digest: digest(content), generation: Generation::random() };
-    let metadata = kit.registry.metadata();
+    let (metadata, store) = (registry.metadata(), registry.blobs());
     metadata.plan_blobs(vec![key.clone()], false).await.expect("planned");
-    let file = kit.metadata_dir.path().join("data");
-    std::fs::write(&file, content).expect("written");
-    let file = kit.store.adopt(&file, &key, Adoption::Hardlink).await.expect("linked");
-    kit.store.sync_adopted(std::slice::from_ref(&key)).await.expect("synced");
+    let source = NamedTempFile::new().expect("a file");
+    std::fs::write(source.path(), content).expect("written");
+    let file = store.adopt(source.path(), &key, Adoption::Hardlink).await.expect("linked");
+    store.sync_adopted(std::slice::from_ref(&key)).await.expect("synced");
     let size = BlobSize { logical: file.size, allocated: file.allocated };
     let repo = "app".parse().expect("name");
     let blob = AdoptedBlob { key: key.clone(), repo, size, hardlinked: file.links > 1, verified: false };
-    metadata.adopt_blobs(vec![blob], kit.clock.now()).await.expect("adopted");
+    metadata.adopt_blobs(vec![blob], registry.clock().now()).await.expect("adopted");
     (key, digest(content))
 }
 
@@ -70,8 +80,9 @@ async fn a_crash_between_file_and_row_leaves_no_orphan() {
     kit.registry.metadata().plan_blobs(vec![key.clone()], false).await.expect("planned");
     let file = kit.metadata_dir.path().join("data");
     std::fs::write(&file, b"layer").expect("written");
-    kit.store.adopt(&file, &key, Adoption::Copy).await.expect("copied");
-    kit.store.sync_adopted(std::slice::from_ref(&key)).await.expect("synced");
+    let store = kit.registry.blobs();
+    store.adopt(&file, &key, Adoption::Copy).await.expect("copied");
+    store.sync_adopted(std::slice::from_ref(&key)).await.expect("synced");
     assert!(fsck(&kit.registry, false, &Silent).await.expect("checked").is_sound());
     let kit = kit.restarted().await;
     while kit.registry.remove_pending_blobs(10).await.expect("removed").more {}
@@ -92,4 +103,74 @@ async fn one_verification_serves_all_that_wait() {
         assert!(probe.await.expect("ended"));
     }
     assert_eq!(unverified(&kit).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_waits_only_for_a_while() {
+    let machine = Machine::new();
+    let repo = machine.repo("app");
+    let (_, layer) = adopt_into(&machine.registry, b"layer").await;
+    machine.store_faults.inject_next(Operation::Inspect, Fault::Stall);
+    let began = Instant::now();
+    assert!(repo.probe_blob(&layer).await.is_err());
+    assert_eq!(began.elapsed().as_secs(), MAX_VERIFICATION_WAIT.as_secs());
+    tokio::time::resume();
+    machine.store_faults.wait_until_stalled(1).await;
+    machine.store_faults.release();
+    repo.probe_blob(&layer).await.expect("the verification has gone on");
+}
+
+#[tokio::test]
+async fn the_scrub_reads_adopted_blobs_first_and_sees_when_the_old_tree_is_gone() {
+    let kit = Kit::new();
+    let repo = kit.repo("app");
+    let mut contents = [*b"one", *b"two"];
+    contents.sort_by_key(|content| digest(content));
+    let pushed = push(&repo, &contents[0]).await;
+    let (adopted_key, adopted) = adopt(&kit, &contents[1]).await;
+    let pushed_key = repo.without_push().blob(&pushed).await.expect("blob").key;
+    adopt(&kit, b"sound").await;
+    assert!(kit.store.damage(&pushed_key) && kit.store.damage(&adopted_key));
+    let figures = || async { kit.registry.metadata().adoption_figures().await.expect("read") };
+    assert_eq!((figures().await.unverified_blobs, figures().await.hardlinked_blobs), (2, 2));
+
+    let settings = ScrubSettings { period: Some(std::time::Duration::from_secs(1)), rate: 1 << 20 };
+    let scrub = Scrub::new(std::sync::Arc::clone(&kit.registry), settings);
+    let report = scrub.run_to_end(None, &Silent).await.expect("a pass");
+    let found: Vec<_> = report.problems.iter().map(|problem| problem.subject.clone()).collect();
+    assert_eq!(found, [adopted.to_string(), pushed.to_string()]);
+    assert_eq!(report.blobs, 3, "each is read once");
+    // The file of the damaged one is still counted as shared: nothing was learned about it.
+    assert_eq!((figures().await.unverified_blobs, figures().await.hardlinked_blobs), (0, 1));
+}
+
+#[tokio::test]
+async fn what_was_removed_here_comes_back_only_for_what_is_new_there() {
+    let old = OldRegistry::new();
+    let layer = digest(b"layer");
+    let first = old.image("app", b"layer");
+    let machine = Machine::new();
+    // After the times of the tree's files.
+    machine.clock.advance(std::time::Duration::from_secs(4_000_000_000));
+    let tree = old.tree();
+    let adopt = || maintenance::adopt::adopt(&machine.registry, &tree, Adoption::Hardlink, &Silent);
+    assert_eq!(adopt().await.expect("adopted").manifests, 1);
+    let repo = machine.repo("app");
+    repo.delete_manifest(&first).await.expect("deleted");
+    for _ in 0..4 {
+        machine.clock.advance(UNTAGGED + TRASH + LEASE);
+        machine.collector.run_to_end(|_| {}).await.expect("collection");
+    }
+    assert_eq!(machine.medium.keys(), []);
+
+    let again = adopt().await.expect("adopted");
+    assert_eq!((again.manifests, again.blobs, again.flaws.len()), (0, 0, 0), "{again:?}");
+    assert_eq!(machine.medium.keys(), []);
+
+    machine.clock.advance(LEASE);
+    let new = image(&digest(b"{}"), &[&layer, &layer]);
+    old.manifest_at("app", &new, machine.clock.now());
+    let again = adopt().await.expect("adopted");
+    assert_eq!((again.manifests, again.blobs, again.flaws.len()), (1, 2, 0), "{again:?}");
+    assert_eq!(read(&repo, &layer).await.as_deref(), Some(&b"layer"[..]));
 }

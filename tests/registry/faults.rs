@@ -1,102 +1,37 @@
 //! Injects every fault at every operation of the store and of the metadata, one at a time, while an image is pushed
 //! with an interrupted and resumed upload and then deleted. After each fault the machine loses power and restarts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use orlop::clock::{Clock, ManualClock, Timestamp};
-use orlop::jobs::{Collector, CollectorSettings};
 use orlop::maintenance::{fsck, progress};
-use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest};
-use orlop::registry::{Access, Registry, Repository, Settings};
-use orlop::store::{MemoryStore, faulty as faulty_store};
-use tempfile::TempDir;
+use orlop::registry::Repository;
+use orlop::store::faulty as faulty_store;
 
 use crate::kit::{LEASE, TRASH, UNTAGGED, body, broken, digest, has, image, push, put, read};
+use crate::machine::Machine;
 
-/// A machine whose store and metadata fail on command.
-struct Machine {
-    folder: TempDir,
-    medium: MemoryStore,
-    store_faults: faulty_store::Faults,
-    metadata_faults: orlop::metadata::Faults,
-    clock: Arc<ManualClock>,
-    registry: Arc<Registry>,
-    collector: Collector,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let folder = TempDir::new().expect("temporary folder");
-        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
-        let medium = MemoryStore::new();
-        let store_faults = faulty_store::Faults::new();
-        let metadata_faults = orlop::metadata::Faults::new();
-        let (registry, collector) = start(&folder, &medium, &store_faults, &metadata_faults, &clock);
-        Self { folder, medium, store_faults, metadata_faults, clock, registry, collector }
+/// Checks that an accepted image is complete, that a push works, and that nothing is left after a deletion.
+async fn verify(machine: &Machine, accepted: Option<&Digest>) {
+    let repo = machine.repo("a");
+    if let Some(manifest) = accepted {
+        assert_complete(&repo, manifest).await;
     }
-
-    fn repo(&self) -> Repository {
-        self.registry.repository("a".parse().expect("name"), Access { push: true })
+    let problems = machine.registry.metadata().verify().await.expect("metadata");
+    assert!(problems.is_empty(), "{problems:?}");
+    let manifest = push_image(&repo).await.expect("a push works again");
+    assert_complete(&repo, &manifest).await;
+    repo.delete_manifest(&manifest).await.expect("deleted");
+    for _ in 0..4 {
+        machine.clock.advance(UNTAGGED + TRASH + LEASE);
+        machine.collector.run_to_end(|_| {}).await.expect("collection");
     }
-
-    /// Cuts the power and restarts with a store and metadata that work.
-    async fn power_cut(&mut self) {
-        self.medium.power_cut();
-        self.store_faults.reset();
-        self.metadata_faults.reset();
-        self.medium = self.medium.reopened();
-        (self.registry, self.collector) =
-            start(&self.folder, &self.medium, &self.store_faults, &self.metadata_faults, &self.clock);
-        self.registry.recover().await.expect("recovery");
-    }
-
-    /// Checks that an accepted image is complete, that a push works, and that nothing is left after a deletion.
-    async fn verify(&mut self, accepted: Option<&Digest>) {
-        let repo = self.repo();
-        if let Some(manifest) = accepted {
-            assert_complete(&repo, manifest).await;
-        }
-        let problems = self.registry.metadata().verify().await.expect("metadata");
-        assert!(problems.is_empty(), "{problems:?}");
-        let manifest = push_image(&repo).await.expect("a push works again");
-        assert_complete(&repo, &manifest).await;
-        repo.delete_manifest(&manifest).await.expect("deleted");
-        for _ in 0..4 {
-            self.clock.advance(UNTAGGED + TRASH + LEASE);
-            self.collector.run_to_end(|_| {}).await.expect("collection");
-        }
-        let totals = self.registry.metadata().totals().await.expect("totals");
-        assert_eq!((totals.blobs, totals.manifests, totals.uploads), (0, 0, 0));
-        // A power cut may bring removed names back. Only `fsck` finds them.
-        let report = fsck::fsck(&self.registry, true, &progress::Silent).await.expect("fsck");
-        assert!(self.medium.keys().is_empty(), "{report:?}");
-        assert!(self.medium.uploads().is_empty(), "{report:?}");
-    }
-}
-
-fn start(
-    folder: &TempDir,
-    medium: &MemoryStore,
-    store_faults: &faulty_store::Faults,
-    metadata_faults: &orlop::metadata::Faults,
-    clock: &Arc<ManualClock>,
-) -> (Arc<Registry>, Collector) {
-    let sqlite = Metadata::open(folder.path(), MetadataAccess::ReadWrite).expect("metadata");
-    let blobs = Arc::new(faulty_store::Faulty::new(medium.clone(), store_faults.clone()));
-    let metadata = Arc::new(sqlite.with_faults(metadata_faults.clone()));
-    let shared: Arc<dyn Clock> = clock.clone();
-    let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
-    let registry = Registry::new(blobs, metadata, shared, settings);
-    let rules = CollectorSettings {
-        trash: TRASH,
-        untagged: Some(UNTAGGED),
-        upload_expiry: Duration::from_secs(300),
-        batch: 100,
-    };
-    let collector = Collector::new(Arc::clone(&registry), rules);
-    (registry, collector)
+    let totals = machine.registry.metadata().totals().await.expect("totals");
+    assert_eq!((totals.blobs, totals.manifests, totals.uploads), (0, 0, 0));
+    // A power cut may bring removed names back. Only `fsck` finds them.
+    let report = fsck::fsck(&machine.registry, true, &progress::Silent).await.expect("fsck");
+    assert!(machine.medium.keys().is_empty(), "{report:?}");
+    assert!(machine.medium.uploads().is_empty(), "{report:?}");
 }
 
 const LAYER: &[u8] = b"a layer that comes in two pieces";
@@ -123,12 +58,12 @@ async fn assert_complete(repo: &Repository, manifest: &Digest) {
 
 /// Checkpoints an upload, cuts the power and resumes it, which restores the hash state.
 async fn resume_after_a_restart(machine: &mut Machine) -> Option<Digest> {
-    let repo = machine.repo();
+    let repo = machine.repo("a");
     let id = repo.start_upload(Algorithm::Sha256).await.ok()?;
     let _ = repo.append(id, None, broken(&LAYER[..10])).await;
     machine.registry.checkpoint_uploads(true).await;
     machine.power_cut().await;
-    let repo = machine.repo();
+    let repo = machine.repo("a");
     let offset = repo.upload_offset(id).await.ok()?;
     let rest = &LAYER[usize::try_from(offset).ok()?..];
     repo.finish(id, None, body(&[rest]), digest(LAYER)).await.ok()?;
@@ -140,7 +75,7 @@ async fn resume_after_a_restart(machine: &mut Machine) -> Option<Digest> {
 async fn every_store_fault_leaves_accepted_images_complete() {
     use faulty_store::{Failure, Fault};
     let healthy = Machine::new();
-    push_image(&healthy.repo()).await.expect("nothing goes wrong");
+    push_image(&healthy.repo("a")).await.expect("nothing goes wrong");
     let operations = healthy.store_faults.count();
     let faults = [
         Fault::Fail(Failure::Io),
@@ -154,9 +89,9 @@ async fn every_store_fault_leaves_accepted_images_complete() {
         for fault in faults {
             let mut machine = Machine::new();
             machine.store_faults.inject_nth(at, fault);
-            let accepted = push_image(&machine.repo()).await;
+            let accepted = push_image(&machine.repo("a")).await;
             machine.power_cut().await;
-            machine.verify(accepted.as_ref()).await;
+            verify(&machine, accepted.as_ref()).await;
         }
     }
 }
@@ -165,7 +100,7 @@ async fn every_store_fault_leaves_accepted_images_complete() {
 async fn every_metadata_fault_leaves_accepted_images_complete() {
     use orlop::faults::{Failure, Fault};
     let healthy = Machine::new();
-    push_image(&healthy.repo()).await.expect("nothing goes wrong");
+    push_image(&healthy.repo("a")).await.expect("nothing goes wrong");
     let operations = healthy.metadata_faults.count();
     let faults = [
         Fault::Fail(Failure::Io),
@@ -178,9 +113,9 @@ async fn every_metadata_fault_leaves_accepted_images_complete() {
         for fault in faults {
             let mut machine = Machine::new();
             machine.metadata_faults.inject_nth(at, fault);
-            let accepted = push_image(&machine.repo()).await;
+            let accepted = push_image(&machine.repo("a")).await;
             machine.power_cut().await;
-            machine.verify(accepted.as_ref()).await;
+            verify(&machine, accepted.as_ref()).await;
         }
     }
 }
@@ -189,10 +124,10 @@ async fn every_metadata_fault_leaves_accepted_images_complete() {
 async fn recovers_from_a_torn_publish_and_a_power_cut() {
     let mut machine = Machine::new();
     machine.medium.set_torn_publish(true);
-    assert_eq!(push_image(&machine.repo()).await, None);
+    assert_eq!(push_image(&machine.repo("a")).await, None);
     machine.power_cut().await;
     machine.medium.set_torn_publish(false);
-    machine.verify(None).await;
+    verify(&machine, None).await;
 }
 
 #[tokio::test]
@@ -206,7 +141,7 @@ async fn every_fault_around_a_resumed_upload_leaves_accepted_images_complete() {
             machine.store_faults.inject_nth(at, fault);
             let accepted = resume_after_a_restart(&mut machine).await;
             machine.power_cut().await;
-            machine.verify(accepted.as_ref()).await;
+            verify(&machine, accepted.as_ref()).await;
         }
     }
 }
@@ -214,7 +149,7 @@ async fn every_fault_around_a_resumed_upload_leaves_accepted_images_complete() {
 #[tokio::test]
 async fn a_stalled_write_ends_before_the_next_request_reads_the_offset() {
     let machine = Machine::new();
-    let repo = machine.repo();
+    let repo = machine.repo("a");
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     machine.store_faults.inject_next(faulty_store::Operation::Write, faulty_store::Fault::Stall);
     let first = tokio::spawn({
@@ -238,7 +173,7 @@ async fn a_stalled_write_ends_before_the_next_request_reads_the_offset() {
 #[tokio::test]
 async fn an_upload_that_expires_during_its_commit_is_committed() {
     let machine = Machine::new();
-    let repo = machine.repo();
+    let repo = machine.repo("a");
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     machine.store_faults.inject_next(faulty_store::Operation::Publish, faulty_store::Fault::Stall);
     let commit = tokio::spawn({
@@ -256,7 +191,7 @@ async fn an_upload_that_expires_during_its_commit_is_committed() {
 #[tokio::test]
 async fn a_client_that_disconnects_during_a_write_can_resume() {
     let machine = Machine::new();
-    let repo = machine.repo();
+    let repo = machine.repo("a");
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     let endless = futures_util::StreamExt::boxed(futures_util::StreamExt::chain(
         futures_util::stream::iter([Ok(bytes_of(b"what came"))]),

@@ -12,6 +12,7 @@ use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest, Hasher, Reference};
 use orlop::registry::{
     Access, ClientBody, ClientError, PutManifestError, PutRequest, Registry, Repository, Settings,
+    UploadError,
 };
 use orlop::store::MemoryStore;
 use tempfile::TempDir;
@@ -116,6 +117,16 @@ pub async fn push(repo: &Repository, content: &[u8]) -> Digest {
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     repo.finish(id, None, body(&[content]), digest(content)).await.expect("blob");
     digest(content)
+}
+
+/// Pushes a blob. If it is refused, nothing of it is left.
+pub async fn try_push(repo: &Repository, content: &[u8]) -> Result<Digest, UploadError> {
+    let id = repo.start_upload(Algorithm::Sha256).await?;
+    let pushed = repo.finish(id, None, body(&[content]), digest(content)).await;
+    if pushed.is_err() {
+        repo.cancel_upload(id).await.expect("cancelled");
+    }
+    pushed.map(|()| digest(content))
 }
 
 /// Reads a blob with pull access only, so that the read takes no lease.

@@ -6,6 +6,8 @@
 
 mod accounting;
 mod adoption;
+mod adoption_expiry;
+mod adoption_faults;
 mod budget;
 mod ci_history;
 mod details;
@@ -14,7 +16,9 @@ mod failures;
 mod faults;
 mod fsck;
 mod kit;
+mod machine;
 mod manifests;
+mod old_registry;
 mod pressure;
 mod properties;
 mod quota_sequences;

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{events, kinds};
-use crate::kit::{LEASE, TRASH, body, digest, has, image, put, read};
+use crate::kit::{LEASE, TRASH, body, digest, has, image, put, read, try_push};
 
 const MIB: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,21 +101,12 @@ impl World {
         self.registry.repository(name.parse().expect("name"), Access { push: true })
     }
 
-    async fn try_blob(&self, repo: &Repository, content: &[u8]) -> Result<Digest, UploadError> {
-        let id = repo.start_upload(Algorithm::Sha256).await?;
-        let pushed = repo.finish(id, None, body(&[content]), digest(content)).await;
-        if pushed.is_err() {
-            repo.cancel_upload(id).await.expect("cancelled");
-        }
-        pushed.map(|()| digest(content))
-    }
-
     /// Pushes an image with a layer of `size` bytes and advances the clock.
     async fn try_push(&self, repo: &Repository, number: usize, size: u64) -> Result<Digest, UploadError> {
-        let config = self.try_blob(repo, format!("{{\"image\":{number}}}").as_bytes()).await?;
+        let config = try_push(repo, format!("{{\"image\":{number}}}").as_bytes()).await?;
         let mut content = vec![0; size as usize];
         content[..8].copy_from_slice(&(number as u64).to_be_bytes());
-        let layer = self.try_blob(repo, &content).await?;
+        let layer = try_push(repo, &content).await?;
         let tag = format!("v{number}");
         let manifest = put(repo, &[&tag, "latest"], &image(&config, &[&layer])).await.expect("accepted");
         let mut images = self.pushed.images.lock().expect("not poisoned");

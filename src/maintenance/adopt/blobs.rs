@@ -101,20 +101,10 @@ async fn place(walk: &Walk<'_>, target: Target<'_>, key: BlobKey) -> Result<(Blo
     Ok((key, placed))
 }
 
-/// Looks which blobs there are, for a plan.
+/// Finds out which blobs a plan would take over.
 async fn look(walk: &Walk<'_>, digests: &[Digest]) -> Result<Batch, AdoptError> {
-    let tree = walk.tree.clone();
-    let wanted = digests.to_vec();
-    let sizes = blocking(move || {
-        let size = |digest: Digest| {
-            let size = std::fs::metadata(tree.blob_path(&digest)).map(|metadata| metadata.len()).ok();
-            (digest, size)
-        };
-        Ok(wanted.into_iter().map(size).collect::<Vec<_>>())
-    })
-    .await?;
     let mut batch = Batch::default();
-    for (digest, size) in sizes {
+    for (digest, size) in sizes(walk, digests).await? {
         let Some(size) = size else {
             batch.missing.push(digest);
             continue;
@@ -126,4 +116,23 @@ async fn look(walk: &Walk<'_>, digests: &[Digest]) -> Result<Batch, AdoptError> 
         batch.present.push(digest);
     }
     Ok(batch)
+}
+
+/// Finds out which blobs the old registry has, and takes over none.
+pub(super) async fn find(walk: &Walk<'_>, digests: &[Digest]) -> Result<Batch, AdoptError> {
+    let (present, missing): (Vec<_>, Vec<_>) =
+        sizes(walk, digests).await?.into_iter().partition(|(_, size)| size.is_some());
+    let digests = |found: Vec<(Digest, Option<u64>)>| found.into_iter().map(|(digest, _)| digest).collect();
+    Ok(Batch { present: digests(present), missing: digests(missing), ..Batch::default() })
+}
+
+/// Returns the sizes of the blobs in the old tree, in bytes.
+async fn sizes(walk: &Walk<'_>, digests: &[Digest]) -> Result<Vec<(Digest, Option<u64>)>, AdoptError> {
+    let tree = walk.tree.clone();
+    let digests = digests.to_vec();
+    let size = move |digest: Digest| {
+        let size = std::fs::metadata(tree.blob_path(&digest)).map(|metadata| metadata.len()).ok();
+        (digest, size)
+    };
+    blocking(move || Ok(digests.into_iter().map(size).collect())).await
 }

@@ -15,6 +15,7 @@
 //! | --- | --- |
 //! | `walk` | the tree and where it goes |
 //! | `repository` | one repository |
+//! | `changes` | what is new since the last adoption |
 //! | `blobs` | linking blobs, in batches |
 //! | `manifests` | reading manifests |
 //! | `release` | what policies may remove |
@@ -22,6 +23,7 @@
 //! | `report` | what was taken over, and what is broken |
 
 mod blobs;
+mod changes;
 mod error;
 mod finish;
 mod manifests;

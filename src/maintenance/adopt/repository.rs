@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::blobs;
+use super::blobs::{self, Batch};
+use super::changes::Changes;
 use super::error::AdoptError;
 use super::manifests::{self, Broken, FoundManifest};
 use super::report::{AdoptReport, FlawKind};
 use super::walk::{Walk, blocking};
-use crate::distribution::{Entry, RepositoryTree, TaggedRevision, TreeError};
+use crate::distribution::{Entry, LayerLink, RepositoryTree, Revision, TaggedRevision, TreeError};
 use crate::metadata::{Adopted, AdoptedTag};
 use crate::oci::{Digest, RepoName, TargetKind};
 use crate::registry::{Access, PastTag, Repository};
@@ -27,8 +28,8 @@ pub(super) struct RepositoryAdoption<'a, 'w> {
     blobs: HashSet<Digest>,
     /// The manifests that the repository has.
     manifests: HashSet<Digest>,
-    /// The manifests that the last adoption has seen.
-    seen: HashSet<Digest>,
+    /// What is new since the last adoption. Without one, everything is.
+    changes: Option<Changes>,
 }
 
 impl<'a, 'w> RepositoryAdoption<'a, 'w> {
@@ -39,13 +40,18 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
             report,
             blobs: HashSet::new(),
             manifests: HashSet::new(),
-            seen: HashSet::new(),
+            changes: None,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<(), AdoptError> {
-        self.adopt_blobs().await?;
-        self.adopt_manifests().await?;
+        let revisions: Vec<Revision> = self.read(|tree| tree.revisions().collect()).await?;
+        let layers: Vec<LayerLink> = self.read(|tree| tree.layers().collect()).await?;
+        if let Some(since) = self.walk.seen_until() {
+            self.changes = Some(Changes::find(self.walk, since, &revisions, &layers).await?);
+        }
+        self.adopt_blobs(layers.into_iter().map(|layer| layer.digest).collect()).await?;
+        self.adopt_manifests(revisions.into_iter().map(|revision| revision.digest).collect()).await?;
         self.adopt_tags().await
     }
 
@@ -59,33 +65,36 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
         Some(registry.repository(self.name().clone(), Access { push: false }))
     }
 
-    async fn adopt_blobs(&mut self) -> Result<(), AdoptError> {
-        let layers = self.read(|tree| tree.layers().collect()).await?;
-        for batch in layers.chunks(blobs::BATCH) {
+    async fn adopt_blobs(&mut self, digests: Vec<Digest>) -> Result<(), AdoptError> {
+        let is_new = |digest: &Digest| self.changes.as_ref().is_none_or(|changes| changes.has_blob(digest));
+        let (new, seen): (Vec<_>, Vec<_>) = digests.into_iter().partition(is_new);
+        for batch in seen.chunks(blobs::BATCH) {
+            let found = blobs::find(self.walk, batch).await?;
+            self.note_blobs(found);
+        }
+        for batch in new.chunks(blobs::BATCH) {
             let linked = blobs::adopt(self.walk, self.name(), batch).await?;
-            for missing in linked.missing {
-                let message = format!("it links {missing}, which is missing");
-                self.report.add(FlawKind::DanglingLink, &self.tree.name, message, false);
-            }
-            for (digest, reason) in linked.damaged {
-                let message = format!("{digest}: {reason}");
-                self.report.add(FlawKind::Malformed, &self.tree.name, message, true);
-            }
-            self.report.blobs += linked.blobs;
-            self.report.blob_bytes += linked.bytes;
-            self.blobs.extend(linked.present);
+            self.note_blobs(linked);
         }
         Ok(())
     }
 
+    fn note_blobs(&mut self, batch: Batch) {
+        for missing in batch.missing {
+            let message = format!("it links {missing}, which is missing");
+            self.report.add(FlawKind::DanglingLink, &self.tree.name, message, false);
+        }
+        for (digest, reason) in batch.damaged {
+            let message = format!("{digest}: {reason}");
+            self.report.add(FlawKind::Malformed, &self.tree.name, message, true);
+        }
+        self.report.blobs += batch.blobs;
+        self.report.blob_bytes += batch.bytes;
+        self.blobs.extend(batch.present);
+    }
+
     /// Adopts the manifests in rounds: those that refer to others wait for them.
-    async fn adopt_manifests(&mut self) -> Result<(), AdoptError> {
-        let revisions = self.read(|tree| tree.revisions().collect()).await?;
-        // The last complete adoption stored these. If one is missing now, a user or a policy has deleted it.
-        let seen_until = self.walk.seen_until();
-        let seen = revisions.iter().filter(|revision| Some(revision.pushed_at) < seen_until);
-        self.seen = seen.map(|revision| revision.digest.clone()).collect();
-        let mut waiting: Vec<Digest> = revisions.into_iter().map(|revision| revision.digest).collect();
+    async fn adopt_manifests(&mut self, mut waiting: Vec<Digest>) -> Result<(), AdoptError> {
         let mut left = waiting.len() + 1;
         while waiting.len() < left {
             left = waiting.len();
@@ -152,8 +161,10 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
 
     async fn store_manifests(&mut self, found: Vec<FoundManifest>) -> Result<(), AdoptError> {
         self.manifests.extend(found.iter().map(|found| found.digest.clone()));
-        let (seen, found): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|found| self.seen.contains(&found.digest));
+        let is_new = |found: &FoundManifest| {
+            self.changes.as_ref().is_none_or(|changes| changes.has_manifest(&found.digest))
+        };
+        let (found, seen): (Vec<_>, Vec<_>) = found.into_iter().partition(is_new);
         self.report.known_manifests += seen.len() as u64;
         let Some(repository) = self.repository() else {
             self.report.manifests += found.len() as u64;

@@ -2,13 +2,14 @@
 //! [`crate::store::suite`].
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::oci::{Algorithm, Generation, Hasher};
 use crate::store::suite::{self, Fixture};
 
 impl Fixture for TempDir {
@@ -245,7 +246,6 @@ async fn reports_and_keeps_unknown_files() {
 /// A hard link takes no space. Where it is impossible, a copy for everyone takes its place.
 #[tokio::test]
 async fn exports_a_link_or_else_a_copy() {
-    use std::os::unix::fs::MetadataExt;
     let dir = dir();
     let store = open(&dir);
     let (key, size) = suite::publish(&store, b"hello").await;
@@ -269,4 +269,64 @@ async fn exports_a_link_or_else_a_copy() {
     let missing = store.export(&key, size, &other.path().join("none/x"), ExportMethod::Copy).await;
     let error = missing.expect_err("no directory");
     assert!(crate::errors::Chain(&error).to_string().contains("none/x: "), "{error:?}");
+}
+
+/// A file of another registry's tree, and its key.
+fn foreign(dir: &TempDir, content: &'static [u8]) -> (PathBuf, BlobKey) {
+    let path = dir.path().join("data");
+    fs::write(&path, content).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("set");
+    let digest = Hasher::digest(Algorithm::Sha256, content);
+    (path, BlobKey { digest, generation: Generation::random() })
+}
+
+#[tokio::test]
+async fn a_linked_file_stays_as_it_is_and_outlives_its_blob() {
+    let dir = dir();
+    let store = open(&dir);
+    let (path, key) = foreign(&dir, b"layer");
+    let before = fs::metadata(&path).expect("there");
+    let adopted = store.adopt(&path, &key, Adoption::Hardlink).await.expect("linked");
+    assert_eq!((adopted.size, adopted.links, store.links(&key).await.expect("there")), (5, 2, 2));
+    store.sync_adopted(std::slice::from_ref(&key)).await.expect("synced");
+    let after = fs::metadata(path_of(&store, &key)).expect("there");
+    assert_eq!((after.ino(), after.mode(), after.uid()), (before.ino(), before.mode(), before.uid()));
+    store.remove(&key).await.expect("removed");
+    assert_eq!(fs::read(&path).expect("kept"), b"layer");
+    assert!(matches!(store.links(&key).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_copy_is_checked_and_leaves_nothing_behind() {
+    let dir = dir();
+    let store = open(&dir);
+    let (path, key) = foreign(&dir, b"layer");
+    let adopted = store.adopt(&path, &key, Adoption::Copy).await.expect("copied");
+    assert_eq!((adopted.size, adopted.links), (5, 1));
+    assert_ne!(
+        fs::metadata(path_of(&store, &key)).expect("there").ino(),
+        fs::metadata(&path).expect("there").ino()
+    );
+    let other = BlobKey { digest: Hasher::digest(Algorithm::Sha256, b"other"), ..key };
+    let refused = store.adopt(&path, &other, Adoption::Copy).await;
+    assert!(matches!(refused, Err(AdoptError::Store(StoreError::Damaged(_)))), "{refused:?}");
+    assert!(!path_of(&store, &other).exists());
+    assert_eq!(fs::read_dir(dir.path().join("uploads")).expect("listed").count(), 0);
+}
+
+#[tokio::test]
+async fn only_regular_files_are_adopted() {
+    let dir = dir();
+    let store = open(&dir);
+    let (path, key) = foreign(&dir, b"layer");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).expect("linked");
+    for how in [Adoption::Hardlink, Adoption::Copy] {
+        assert!(matches!(store.adopt(&link, &key, how).await, Err(AdoptError::NotAFile)));
+        assert!(matches!(
+            store.adopt(&dir.path().join("absent"), &key, how).await,
+            Err(AdoptError::NotFound)
+        ));
+    }
+    assert!(!path_of(&store, &key).exists());
 }

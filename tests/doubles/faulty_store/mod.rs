@@ -76,6 +76,16 @@ impl Injected for StoreError {
     }
 }
 
+impl Injected for AdoptError {
+    fn of(failure: Failure) -> Self {
+        StoreError::of(failure).into()
+    }
+
+    fn down() -> Self {
+        StoreError::down().into()
+    }
+}
+
 #[async_trait]
 impl<S: BlobStore> BlobStore for Faulty<S> {
     async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
@@ -122,11 +132,11 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
     }
 
     async fn adopt(&self, from: &Path, key: &BlobKey, how: Adoption) -> Result<AdoptedFile, AdoptError> {
-        self.inner.adopt(from, key, how).await
+        self.faults.apply(Operation::Adopt, self.inner.adopt(from, key, how)).await
     }
 
     async fn sync_adopted(&self, keys: &[BlobKey]) -> Result<(), StoreError> {
-        self.inner.sync_adopted(keys).await
+        self.faults.apply(Operation::SyncAdopted, self.inner.sync_adopted(keys)).await
     }
 
     async fn links(&self, key: &BlobKey) -> Result<u64, StoreError> {

@@ -19,6 +19,10 @@ pub enum Operation {
     Read,
     /// [`crate::store::BlobStore::inspect`]
     Inspect,
+    /// [`crate::store::BlobStore::adopt`]
+    Adopt,
+    /// [`crate::store::BlobStore::sync_adopted`]
+    SyncAdopted,
     /// [`crate::store::BlobStore::remove`]
     Remove,
     /// [`crate::store::BlobStore::check`]
