@@ -21,6 +21,8 @@ gone() {
     docker image prune -af >/dev/null
     fails docker pull -q "$1"
 }
+# digest_gone DIGEST: Docker itself may still have the manifest for a while, so it is not asked.
+digest_gone() { same 404 "$(status GET "/v2/team/app/manifests/$1")"; }
 
 step "push two versions, the second over latest"
 tiny_image tiny:1
@@ -56,7 +58,7 @@ same "$v1" "$(digest_of "$repo:v1")"
 step "delete a manifest with its tags, and restore both"
 crane delete "$repo@$v2"
 gone "$repo:latest"
-gone "$repo@$v2"
+digest_gone "$v2"
 orlop trash restore "team/app@$v2" >/dev/null
 same "$v2" "$(digest_of "$repo:latest")"
 same "$v2" "$(digest_of "$repo:v2")"
@@ -78,7 +80,7 @@ kill -9 "$SERVER_PID"
 wait "$SERVER_PID" 2>/dev/null || true
 server_start
 gone "$repo:v1"
-gone "$repo@$v1"
+digest_gone "$v1"
 orlop tag history team/app:v1 >"$WORK/history"
 grep -q ' expired ' "$WORK/history"
 orlop trash restore team/app:v1 >/dev/null
