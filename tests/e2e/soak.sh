@@ -2,4 +2,4 @@
 # See soak.py.
 . "$(dirname "$0")/lib.sh"
 step "soak"
-python3 "$E2E_DIR/soak.py" "$WORK"
+SOAK_SECONDS="${SOAK_SECONDS:-30}" python3 "$E2E_DIR/soak.py" "$WORK"
