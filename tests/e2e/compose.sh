@@ -31,8 +31,11 @@ mkdir "$WORK/src"
 git -C "$REPO_DIR" ls-files -z --cached --others --exclude-standard |
     tar -C "$REPO_DIR" --null --ignore-failed-read -T - -c | tar -C "$WORK/src" -x
 cd "$WORK/src"
-# The profile for users takes many times as long to build, and differs only in how much is optimized.
-docker-compose build --build-arg PROFILE=quick >"$WORK/build.log" 2>&1 ||
+# The profile for users takes many times as long to build, and differs only in how much is optimized. Set in the file,
+# so that the commands of the README use it too.
+sed -i 's/^ARG PROFILE=dist$/ARG PROFILE=quick/' Dockerfile
+grep -q '^ARG PROFILE=quick$' Dockerfile
+docker-compose build >"$WORK/build.log" 2>&1 ||
     { tail -n 60 "$WORK/build.log"; exit 1; }
 size=$(docker image inspect --format '{{.Size}}' orlop:latest)
 echo "    image: $((size / 1000000)) MB"
