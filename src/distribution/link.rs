@@ -77,6 +77,34 @@ impl Link {
     }
 }
 
+/// The link of a blob.
+#[derive(Debug)]
+pub(super) struct BlobLink {
+    /// The digest under which the content is stored.
+    pub(super) stored_as: Digest,
+    /// When it was written.
+    pub(super) modified: Timestamp,
+}
+
+impl BlobLink {
+    /// Reads the link at `path` of the blob `digest`. `None` if there is no link.
+    ///
+    /// Distribution 3 stores the content of a blob that was pushed with a SHA-512 digest under its SHA-256 digest, which
+    /// the link names (`linkedBlobStore.linkBlob` in `registry/storage/linkedblobstore.go`).
+    pub(super) fn read(path: &Path, digest: &Digest) -> Result<Result<Option<Self>, Finding>, TreeError> {
+        Ok(match Link::read(path)? {
+            Link::Absent => Ok(None),
+            Link::To { digest: stored_as, modified }
+                if stored_as == *digest || stored_as.algorithm() != digest.algorithm() =>
+            {
+                Ok(Some(Self { stored_as, modified }))
+            }
+            Link::To { digest, .. } => Err(Finding::new(path, Reason::OtherDigest(digest))),
+            Link::Dirt(reason) => Err(Finding::new(path, reason)),
+        })
+    }
+}
+
 /// Whether `error` says that there is no such file: it, or a directory above it, was deleted.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

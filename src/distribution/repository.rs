@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Entry, Finding, Reason, TreeError};
 use super::layout;
-use super::link::Link;
+use super::link::{BlobLink, Link};
 use super::listing::{Digests, Listing};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
@@ -36,6 +36,8 @@ pub struct Revision {
 pub struct LayerLink {
     /// Its digest.
     pub digest: Digest,
+    /// The digest under which the tree has its content: another one if it is of another algorithm.
+    pub stored_as: Digest,
     /// When it was uploaded last.
     pub linked_at: Timestamp,
 }
@@ -88,7 +90,10 @@ impl Iterator for Revisions {
     type Item = Result<Entry<Revision>, TreeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        next_linked(&mut self.0, |digest, pushed_at| Revision { digest, pushed_at })
+        next_linked(&mut self.0, |path, digest| {
+            let read = Link::read_expected(path, digest)?;
+            Ok(read.map(|at| at.map(|pushed_at| Revision { digest: digest.clone(), pushed_at })))
+        })
     }
 }
 
@@ -99,14 +104,22 @@ impl Iterator for Layers {
     type Item = Result<Entry<LayerLink>, TreeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        next_linked(&mut self.0, |digest, linked_at| LayerLink { digest, linked_at })
+        next_linked(&mut self.0, |path, digest| {
+            let read = BlobLink::read(path, digest)?;
+            let link = |BlobLink { stored_as, modified }| LayerLink {
+                digest: digest.clone(),
+                stored_as,
+                linked_at: modified,
+            };
+            Ok(read.map(|found| found.map(link)))
+        })
     }
 }
 
-/// Returns the next digest that has a link.
+/// Returns the item of the next digest that has a link.
 fn next_linked<T>(
     digests: &mut Digests,
-    item: impl FnOnce(Digest, Timestamp) -> T,
+    read: impl Fn(&Path, &Digest) -> Result<Result<Option<T>, Finding>, TreeError>,
 ) -> Option<Result<Entry<T>, TreeError>> {
     loop {
         let (digest, path) = match digests.next()? {
@@ -114,8 +127,8 @@ fn next_linked<T>(
             Ok(Err(finding)) => return Some(Ok(Entry::Dirt(finding))),
             Err(error) => return Some(Err(error)),
         };
-        match Link::read_expected(&path.join(layout::LINK), &digest) {
-            Ok(Ok(Some(modified))) => return Some(Ok(Entry::Valid(item(digest, modified)))),
+        match read(&path.join(layout::LINK), &digest) {
+            Ok(Ok(Some(item))) => return Some(Ok(Entry::Valid(item))),
             Ok(Ok(None)) => {}
             Ok(Err(finding)) => return Some(Ok(Entry::Dirt(finding))),
             Err(error) => return Some(Err(error)),

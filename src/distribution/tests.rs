@@ -355,3 +355,20 @@ fn a_damaged_blob_and_a_foreign_file_are_conflicts() {
     let error = fixture.writer.link_layer(&name("app"), &digest("x")).expect_err("a file").to_string();
     assert!(error.contains("is not a directory; move it away"), "{error}");
 }
+
+/// Distribution 3 stores the content of a blob that was pushed with a SHA-512 digest under its SHA-256 digest.
+#[test]
+fn a_link_may_name_the_digest_of_another_algorithm() {
+    let fixture = Fixture::new();
+    let stored_as = digest("content");
+    let pushed = Hasher::digest(Algorithm::Sha512, b"content");
+    let link =
+        |digest: &Digest| format!("repositories/app/_layers/{}/{}/link", digest.algorithm(), digest.hex());
+    fixture.write(&link(&pushed), stored_as.as_str().as_bytes());
+    fixture.write(&link(&digest("other")), stored_as.as_str().as_bytes());
+    fs::create_dir_all(fixture.v2("repositories/app/_manifests")).expect("made");
+    let (layers, dirt) = sort(fixture.repository().layers());
+    let layers: Vec<_> = layers.into_iter().map(|layer| (layer.digest, layer.stored_as)).collect();
+    assert_eq!(layers, [(pushed, stored_as.clone())]);
+    assert_eq!(dirt, [Reason::OtherDigest(stored_as)]);
+}

@@ -53,7 +53,7 @@ fn tags(dir: &Path) -> BTreeMap<String, TaggedRevision> {
         }
         for layer in repository.layers() {
             let Entry::Valid(layer) = layer.expect("readable") else { panic!("dirt") };
-            assert_eq!(sha256(&fs::read(tree.blob_path(&layer)).expect("a blob")), layer);
+            assert_eq!(sha256(&fs::read(tree.blob_path(&layer.digest)).expect("a blob")), layer.digest);
         }
         for tag in repository.tags() {
             let Entry::Valid(tag) = tag.expect("readable") else { panic!("dirt") };

@@ -174,3 +174,17 @@ async fn what_was_removed_here_comes_back_only_for_what_is_new_there() {
     assert_eq!((again.manifests, again.blobs, again.flaws.len()), (1, 2, 0), "{again:?}");
     assert_eq!(read(&repo, &layer).await.as_deref(), Some(&b"layer"[..]));
 }
+
+#[tokio::test]
+async fn a_blob_is_served_and_verified_under_the_digest_that_it_was_pushed_with() {
+    let old = OldRegistry::new();
+    old.image("app", b"layer");
+    let alias = old.sha512_alias("app", b"layer");
+    let machine = Machine::new();
+    let adopted =
+        maintenance::adopt::adopt(&machine.registry, &old.tree(), Adoption::Hardlink, &Silent).await;
+    assert_eq!(adopted.expect("adopted").blobs, 3);
+    let repo = machine.repo("app");
+    assert_eq!(read(&repo, &alias).await.as_deref(), Some(&b"layer"[..]));
+    repo.probe_blob(&alias).await.expect("verified");
+}

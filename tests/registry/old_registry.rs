@@ -1,11 +1,12 @@
 //! The storage of a Distribution registry, for tests that adopt it.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use orlop::clock::Timestamp;
 use orlop::distribution::{DistributionTree, DistributionWriter, TaggedRevision};
-use orlop::oci::{Digest, RepoName};
+use orlop::oci::{Algorithm, Digest, Hasher, RepoName};
 use tempfile::TempDir;
 
 use crate::kit::{digest, image};
@@ -59,6 +60,17 @@ impl OldRegistry {
         let tagged_at = Timestamp(PUSHED_AT.0 + 1000);
         let tagged = TaggedRevision { tag, digest: digest.clone(), tagged_at, past };
         self.writer.set_tag(&name(repo), &tagged).expect("tagged");
+    }
+
+    /// Lets a repository serve a blob under its SHA-512 digest, as Distribution 3 does.
+    pub fn sha512_alias(&self, repo: &str, content: &[u8]) -> Digest {
+        let stored_as = self.blob(content);
+        let alias = Hasher::digest(Algorithm::Sha512, content);
+        let tree = self.folder.path().join("docker/registry/v2/repositories");
+        let directory = tree.join(repo).join("_layers/sha512").join(alias.hex());
+        fs::create_dir_all(&directory).expect("made");
+        fs::write(directory.join("link"), stored_as.as_str()).expect("written");
+        alias
     }
 
     fn blob(&self, content: &[u8]) -> Digest {

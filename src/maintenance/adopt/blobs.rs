@@ -1,12 +1,14 @@
 //! Takes over blobs, in batches: intents, files, a sync, rows, links. A crash between two of these leaves nothing that
 //! the next start does not clean up.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::error::AdoptError;
 use super::walk::{Target, Walk, blocking};
+use crate::distribution::LayerLink;
 use crate::metadata::{AdoptedBlob, BlobSize};
 use crate::oci::{BlobKey, Digest, Generation, RepoName};
 use crate::store::{self, AdoptedFile, Adoption, StoreError};
@@ -36,17 +38,20 @@ pub(super) struct Batch {
 pub(super) async fn adopt(
     walk: &Walk<'_>,
     repository: &RepoName,
-    digests: &[Digest],
+    layers: &[LayerLink],
 ) -> Result<Batch, AdoptError> {
     let Some(target) = walk.target else {
-        return look(walk, digests).await;
+        return look(walk, layers).await;
     };
     let mut batch = Batch::default();
     let metadata = target.registry.metadata();
+    let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest.clone()).collect();
+    let stored_as: HashMap<&Digest, &Digest> =
+        layers.iter().map(|layer| (&layer.digest, &layer.stored_as)).collect();
     let key = |digest: &Digest| BlobKey { digest: digest.clone(), generation: Generation::random() };
     let wanted = metadata.plan_blobs(digests.iter().map(key).collect(), target.how == Adoption::Copy).await?;
     let placed: Vec<(BlobKey, Placed)> = stream::iter(wanted)
-        .map(|key| place(walk, target, key))
+        .map(|key| place(target, walk.tree.blob_path(stored_as[&key.digest]), key))
         .buffer_unordered(CONCURRENT_FILES)
         .try_collect()
         .await?;
@@ -73,9 +78,9 @@ pub(super) async fn adopt(
     target.registry.blobs().sync_adopted(&keys).await?;
     let now = target.registry.clock().now();
     metadata.adopt_blobs(adopted, now).await?;
-    let missing = metadata.adopt_links(repository, digests.to_vec(), now).await?;
+    let missing = metadata.adopt_links(repository, digests.clone(), now).await?;
     let missing: HashSet<Digest> = missing.into_iter().collect();
-    (batch.missing, batch.present) = digests.iter().cloned().partition(|digest| missing.contains(digest));
+    (batch.missing, batch.present) = digests.into_iter().partition(|digest| missing.contains(digest));
     Ok(batch)
 }
 
@@ -90,8 +95,7 @@ enum Placed {
 }
 
 /// Brings a file into the store.
-async fn place(walk: &Walk<'_>, target: Target<'_>, key: BlobKey) -> Result<(BlobKey, Placed), AdoptError> {
-    let path = walk.tree.blob_path(&key.digest);
+async fn place(target: Target<'_>, path: PathBuf, key: BlobKey) -> Result<(BlobKey, Placed), AdoptError> {
     let placed = match target.registry.blobs().adopt(&path, &key, target.how).await {
         Ok(file) => Placed::File(file),
         Err(store::AdoptError::NotFound) => Placed::Missing,
@@ -102,9 +106,9 @@ async fn place(walk: &Walk<'_>, target: Target<'_>, key: BlobKey) -> Result<(Blo
 }
 
 /// Finds out which blobs a plan would take over.
-async fn look(walk: &Walk<'_>, digests: &[Digest]) -> Result<Batch, AdoptError> {
+async fn look(walk: &Walk<'_>, layers: &[LayerLink]) -> Result<Batch, AdoptError> {
     let mut batch = Batch::default();
-    for (digest, size) in sizes(walk, digests).await? {
+    for (digest, size) in sizes(walk, layers).await? {
         let Some(size) = size else {
             batch.missing.push(digest);
             continue;
@@ -119,20 +123,20 @@ async fn look(walk: &Walk<'_>, digests: &[Digest]) -> Result<Batch, AdoptError> 
 }
 
 /// Finds out which blobs the old registry has, and takes over none.
-pub(super) async fn find(walk: &Walk<'_>, digests: &[Digest]) -> Result<Batch, AdoptError> {
+pub(super) async fn find(walk: &Walk<'_>, layers: &[LayerLink]) -> Result<Batch, AdoptError> {
     let (present, missing): (Vec<_>, Vec<_>) =
-        sizes(walk, digests).await?.into_iter().partition(|(_, size)| size.is_some());
+        sizes(walk, layers).await?.into_iter().partition(|(_, size)| size.is_some());
     let digests = |found: Vec<(Digest, Option<u64>)>| found.into_iter().map(|(digest, _)| digest).collect();
     Ok(Batch { present: digests(present), missing: digests(missing), ..Batch::default() })
 }
 
 /// Returns the sizes of the blobs in the old tree, in bytes.
-async fn sizes(walk: &Walk<'_>, digests: &[Digest]) -> Result<Vec<(Digest, Option<u64>)>, AdoptError> {
+async fn sizes(walk: &Walk<'_>, layers: &[LayerLink]) -> Result<Vec<(Digest, Option<u64>)>, AdoptError> {
     let tree = walk.tree.clone();
-    let digests = digests.to_vec();
-    let size = move |digest: Digest| {
-        let size = std::fs::metadata(tree.blob_path(&digest)).map(|metadata| metadata.len()).ok();
-        (digest, size)
+    let layers = layers.to_vec();
+    let size = move |layer: LayerLink| {
+        let file = std::fs::metadata(tree.blob_path(&layer.stored_as));
+        (layer.digest, file.map(|file| file.len()).ok())
     };
-    blocking(move || Ok(digests.into_iter().map(size).collect())).await
+    blocking(move || Ok(layers.into_iter().map(size).collect())).await
 }

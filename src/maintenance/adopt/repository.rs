@@ -50,7 +50,7 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
         if let Some(since) = self.walk.seen_until() {
             self.changes = Some(Changes::find(self.walk, since, &revisions, &layers).await?);
         }
-        self.adopt_blobs(layers.into_iter().map(|layer| layer.digest).collect()).await?;
+        self.adopt_blobs(layers).await?;
         self.adopt_manifests(revisions.into_iter().map(|revision| revision.digest).collect()).await?;
         self.adopt_tags().await
     }
@@ -65,9 +65,10 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
         Some(registry.repository(self.name().clone(), Access { push: false }))
     }
 
-    async fn adopt_blobs(&mut self, digests: Vec<Digest>) -> Result<(), AdoptError> {
-        let is_new = |digest: &Digest| self.changes.as_ref().is_none_or(|changes| changes.has_blob(digest));
-        let (new, seen): (Vec<_>, Vec<_>) = digests.into_iter().partition(is_new);
+    async fn adopt_blobs(&mut self, layers: Vec<LayerLink>) -> Result<(), AdoptError> {
+        let is_new =
+            |layer: &LayerLink| self.changes.as_ref().is_none_or(|changes| changes.has_blob(&layer.digest));
+        let (new, seen): (Vec<_>, Vec<_>) = layers.into_iter().partition(is_new);
         for batch in seen.chunks(blobs::BATCH) {
             let found = blobs::find(self.walk, batch).await?;
             self.note_blobs(found);
