@@ -7,13 +7,12 @@ use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, WithBody};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{Requester, SignedIn};
-use super::{Api, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Problem, Time};
 use crate::auth::NewAccessToken;
 use crate::metadata::{Role, Scope, TokenRecord};
 use crate::registry::ServiceError;
@@ -108,8 +107,8 @@ impl From<&TokenRecord> for AccessToken {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(revoke)).routes(routes!(rotate))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, add)).routes(routes!(revoke)).routes(routes!(rotate))
 }
 
 /// The access tokens of an account, or all. Users may list their own, administrators all.

@@ -1,18 +1,15 @@
 //! Accounts: the users and robots that may log in.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{Requester, SignedIn};
-use super::{Api, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Problem, Time};
 use crate::auth::{AccountError, Directory, NewAccount};
 use crate::errors::Chain;
 use crate::metadata::{AccountKind, AccountRecord, GrantRecord, Grantee, Role, Scope};
@@ -131,8 +128,8 @@ impl From<AccountError> for Problem {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, add, update, remove))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(get, add, update, remove))
 }
 
 /// Lists all accounts. Users of a password file are not included.

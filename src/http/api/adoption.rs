@@ -6,12 +6,11 @@ use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{RegistryAdmin, RegistryReader};
-use super::{Api, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Problem, Time};
 use crate::errors::Chain;
 use crate::maintenance::adopt::{self, FinishError, FinishReport};
 use crate::maintenance::progress::Silent;
@@ -101,8 +100,8 @@ impl From<FinishReport> for Finished {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(release)).routes(routes!(finish))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get)).routes(routes!(release)).routes(routes!(finish))
 }
 
 /// Returns the state of the adoption of another registry's images.

@@ -1,18 +1,15 @@
 //! The audit log: which user did what, and with what outcome.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::InQuery;
 use super::page::PageParameters;
 use super::problem::Errors;
 use super::rights::SignedIn;
-use super::{Api, Page, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, Problem, Time};
 use crate::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Scope};
 
 /// An entry of the audit log: an action that was done or attempted.
@@ -97,8 +94,8 @@ impl From<AuditEntry> for Audited {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list))
 }
 
 /// Lists entries of the audit log, newest first. Requires administration of everything, or of the scope that

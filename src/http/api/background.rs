@@ -1,18 +1,15 @@
 //! Background work: its last and next runs, and running it now.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::InPath;
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{RegistryAdmin, RegistryReader};
-use super::{Api, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Problem, Time};
 use crate::jobs::scrub::{ScrubFigures, ScrubState};
 use crate::jobs::{self, BackgroundReport, Collected, JobState};
 use crate::metadata::RetentionRun;
@@ -239,8 +236,8 @@ impl From<ScrubFigures> for ScrubbedContent {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(run))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get)).routes(routes!(run))
 }
 
 /// Returns the last and next runs of the jobs that run in the background, and what they did.

@@ -1,18 +1,15 @@
 //! The tree of namespaces, and a search across repositories.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::InQuery;
 use super::page::{PageParameters, name_cursor, page, page_size};
 use super::problem::Errors;
 use super::rights::Requester;
-use super::{Api, Page, Problem, Repository, Time};
+use super::routes::{Routes, routes};
+use super::{Page, Problem, Repository, Time};
 use crate::metadata::{FoundDigest, FoundTag, NamespaceEntry, SearchResults, SortKey};
 use crate::oci::RepoName;
 
@@ -147,8 +144,8 @@ impl From<FoundDigest> for DigestMatch {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(namespaces)).routes(routes!(search))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(namespaces)).routes(routes!(search))
 }
 
 /// Lists the names directly below a name, for a tree of repositories. Only names that lead to a repository with content

@@ -1,18 +1,16 @@
 //! What is in a manifest, and the manifests of a repository that nothing holds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, ManifestPath, RepositoryPath};
 use super::problem::Errors;
 use super::rights::Reader;
-use super::{Api, Page, PageParameters, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, PageParameters, Problem, Time};
 use crate::metadata::{ManifestEntry, UntaggedManifest};
 use crate::oci::{self, PullClient};
 use crate::reports::{
@@ -315,8 +313,8 @@ impl From<UntaggedManifest> for Untagged {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(untagged))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get)).routes(routes!(untagged))
 }
 
 /// Returns what is in a manifest: the config and layers of an image, the members of an index, the files of an artifact,

@@ -1,19 +1,16 @@
 //! Events of the store, such as those that background jobs record.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::InQuery;
 use super::page::{PageParameters, newest_first_page};
 use super::problem::Errors;
 use super::rights::RegistryReader;
-use super::{Api, Page, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, Problem, Time};
 use crate::metadata::{Event, EventKind};
 
 /// An event of the store.
@@ -57,8 +54,8 @@ impl From<Event> for StoreEvent {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list))
 }
 
 /// Lists the events of the store, newest first.

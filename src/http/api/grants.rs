@@ -1,18 +1,15 @@
 //! Role grants, and explanations of what a user may do and why.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InQuery, WithBody};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{Requester, SignedIn};
-use super::{Api, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Problem, Time};
 use crate::metadata::{GrantRecord, Grantee, Role, Scope};
 use crate::oci::RepoName;
 
@@ -95,8 +92,8 @@ impl From<&GrantRecord> for Grant {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list, put, remove)).routes(routes!(can))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, put, remove)).routes(routes!(can))
 }
 
 /// The grants in the scopes that a client administers.

@@ -1,18 +1,15 @@
 //! The history of tags and repositories, and rolling tags back.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::newest_first_page;
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{ChangeRight, Pushes, Reader};
-use super::{Api, Page, PageParameters, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, PageParameters, Problem, Time};
 use crate::metadata;
 
 /// The kind of an event.
@@ -107,8 +104,8 @@ impl From<metadata::HistoryEntry> for Event {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(of_tag)).routes(routes!(of_repository)).routes(routes!(rollback))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(of_tag)).routes(routes!(of_repository)).routes(routes!(rollback))
 }
 
 fn page(found: metadata::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {

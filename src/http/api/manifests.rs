@@ -1,18 +1,15 @@
 //! Describes and deletes manifests.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, ManifestPath};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{ChangeRight, Deletes, Reader};
-use super::{Api, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Problem, Time};
 use crate::metadata::EdgeKind;
 use crate::oci::IndexMember;
 use crate::reports::ManifestDetail;
@@ -134,8 +131,8 @@ impl From<ManifestDetail> for Manifest {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get, delete))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get, delete))
 }
 
 /// Returns a manifest and related items. This does not count as a pull.

@@ -6,7 +6,8 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | `router` | the routes, the headers of every response, and the OpenAPI document |
+//! | `router` | the router, the headers of every response, and the OpenAPI document |
+//! | `routes` | the routes of a resource |
 //! | `rights` | authorises requests: handlers reach the registry only through the rights it grants |
 //! | `state` | the state that handlers share |
 //! | `problem` | maps errors to problem details |
@@ -43,6 +44,7 @@ mod response_memory;
 mod retention;
 mod rights;
 mod router;
+mod routes;
 mod schemas;
 mod scrub;
 mod state;

@@ -6,13 +6,12 @@ use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::Problem;
 use super::extract::InPath;
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{Requester, SignedIn};
-use super::{Api, Problem};
+use super::routes::{Routes, routes};
 use crate::auth::AccessControl;
 use crate::metadata::{AccountRecords, Scope, Team, check_name};
 
@@ -164,8 +163,8 @@ pub(in crate::http) async fn change_organisation(
     Ok(())
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list))
         .routes(routes!(add, remove))
         .routes(routes!(add_team, remove_team))

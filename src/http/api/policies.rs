@@ -1,20 +1,17 @@
 //! Retention policies: lists, sets, checks and imports them, and lists presets.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, WithBody};
 use super::page::{PageParameters, newest_first_page, page_size};
 use super::problem::{ChangeErrors, Errors};
 use super::retention::{parse_repository, plan_page};
 use super::rights::{AnyAccess, RegistryAdmin, RegistryReader};
-use super::{Api, Page, Plan, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, Plan, Problem, Time};
 use crate::errors::Chain;
 use crate::jobs::retention::{InForce, PolicyChangeError, Preview, Source};
 use crate::metadata::PolicyChange;
@@ -193,8 +190,8 @@ impl From<&InForce> for PolicyList {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list))
         .routes(routes!(put, delete))
         .routes(routes!(history))

@@ -1,18 +1,15 @@
 //! Lists repositories and sets their descriptions.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InQuery, RepositoryPath, WithBody};
 use super::page::page;
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{Administers, ChangeRight, Reader, Requester};
-use super::{Api, ListParameters, Page, Problem, Sort, Time};
+use super::routes::{Routes, routes};
+use super::{ListParameters, Page, Problem, Sort, Time};
 use crate::metadata::RepositoryEntry;
 
 /// A repository.
@@ -63,8 +60,8 @@ impl From<RepositoryEntry> for Repository {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, update))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(get, update))
 }
 
 /// Lists the repositories that have content to pull.

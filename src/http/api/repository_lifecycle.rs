@@ -1,18 +1,15 @@
 //! Deletes, restores and renames whole repositories.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{RepositoryPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{Administers, ChangeRight, Reader};
-use super::{Api, ChangeKind, Problem};
+use super::routes::{Routes, routes};
+use super::{ChangeKind, Problem};
 use crate::auth::Action;
 use crate::metadata::{RepositoryStep, RepositoryWork};
 use crate::oci::RepoName;
@@ -83,8 +80,8 @@ fn accepted(work: RepositoryWork) -> (StatusCode, Json<Work>) {
     (StatusCode::ACCEPTED, Json(step.into()))
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(delete))
         .routes(routes!(restore))
         .routes(routes!(rename))

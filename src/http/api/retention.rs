@@ -6,15 +6,14 @@ use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{InQuery, WithBody};
 use super::page::{PageParameters, newest_first_page, page_size};
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{RegistryAdmin, RegistryReader, Requester};
-use super::{Api, Page, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip, Totals};
 use crate::metadata::{RetentionRun, RunCause, Scope};
 use crate::oci::{RepoName, Tag};
@@ -184,8 +183,8 @@ impl From<Skip> for Skipped {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(plan)).routes(routes!(apply)).routes(routes!(runs))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(plan)).routes(routes!(apply)).routes(routes!(runs))
 }
 
 /// Returns what policies would do now. Nothing changes. The plan is kept until several newer ones have been

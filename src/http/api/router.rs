@@ -1,10 +1,9 @@
-//! The router of the API, and its OpenAPI document, which is built from the handlers when it is first requested.
+//! The router of the API, and its OpenAPI document.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -12,15 +11,13 @@ use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use tower::{ServiceExt, service_fn};
-use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::parameters::{KnownParameters, reject_unknown_parameters};
 use super::problem::{Errors, Problem};
 use super::request_audit::record;
 use super::response_memory::reserve_memory;
 use super::rights::AnyAccess;
+use super::routes::{Routes, into_router, routes};
 use super::state::Api;
 use super::{
     access_tokens, accounts, adoption, audit, background, browse, contents, events, grants, history,
@@ -31,8 +28,8 @@ use crate::http::lazy_router::LazyRouter;
 use crate::http::paths::API_ROOT;
 
 /// The routes of all resources.
-fn resource_routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
+fn resource_routes() -> Routes {
+    Routes::new()
         .routes(routes!(get_document))
         .merge(status::routes())
         .merge(repositories::routes())
@@ -61,8 +58,7 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
 /// Returns the router of the API. Each request must carry its [`crate::http::listen::Peer`] as an extension; a
 /// request without one cannot change anything.
 ///
-/// The routes are built on the first request for one of them: with their descriptions they take more memory than
-/// anything else that is built at startup, and many registries never get such a request.
+/// The routes are built on the first request for one of them, because many registries never get such a request.
 pub fn router(api: Arc<Api>) -> Router {
     let routes = LazyRouter::new(move || build_routes(api));
     let service = service_fn(move |request: Request| {
@@ -73,12 +69,9 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn build_routes(api: Arc<Api>) -> Router {
-    // The OpenAPI description takes memory and is rarely needed, so it is dropped here; `build_document` builds it
-    // again on the first request for it.
-    let (routes, described) = resource_routes().split_for_parts();
-    let known = Arc::new(KnownParameters::of(&described));
+    let known = Arc::new(KnownParameters::of(DOCUMENT));
     let registry = Arc::clone(api.registry());
-    routes
+    into_router(resource_routes())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path in the API"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method")
@@ -101,16 +94,8 @@ async fn complete_response(request: Request, next: Next) -> Response {
     response
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Orlop",
-        description = "Administration, reports and history beyond the registry protocol. In a path, each \
-                       slash in a repository name is written as %2F. Errors are problem details (RFC 9457)."
-    ),
-    components(schemas(Problem))
-)]
-struct Document;
+/// The OpenAPI document. A test writes it: `ORLOP_WRITE_OPENAPI=1 cargo test --lib openapi`.
+const DOCUMENT: &str = include_str!("openapi.json");
 
 /// Returns the OpenAPI document of this API.
 #[utoipa::path(
@@ -118,24 +103,57 @@ struct Document;
     responses((status = OK, description = "The OpenAPI document.", body = Object), Errors)
 )]
 async fn get_document(_: AnyAccess) -> impl IntoResponse {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| build_document().to_json().unwrap_or_default().into());
-    ([(CONTENT_TYPE, "application/json")], text.clone())
-}
-
-/// Builds the document.
-fn build_document() -> utoipa::openapi::OpenApi {
-    let (_, described) = resource_routes().split_for_parts();
-    Document::openapi().nest(API_ROOT, described)
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
 #[cfg(test)]
 mod tests {
     use http::Method;
 
+    use serde::Serialize;
+    use serde_json::ser::{PrettyFormatter, Serializer};
+    use utoipa::OpenApi;
+
     use super::super::request_audit::action;
     use super::*;
     use crate::metadata::AuditAction;
+
+    #[derive(OpenApi)]
+    #[openapi(
+        info(
+            title = "Orlop",
+            description = "Administration, reports and history beyond the registry protocol. In a path, each \
+                           slash in a repository name is written as %2F. Errors are problem details (RFC 9457)."
+        ),
+        components(schemas(Problem))
+    )]
+    struct Document;
+
+    /// Describes all handlers, a value in each line.
+    fn describe() -> String {
+        let (_, described) = resource_routes().split_for_parts();
+        let document = Document::openapi().nest(API_ROOT, described);
+        let mut text = Vec::new();
+        let mut writer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b""));
+        document.serialize(&mut writer).expect("JSON");
+        text.push(b'\n');
+        String::from_utf8(text).expect("text")
+    }
+
+    #[test]
+    fn openapi_document_describes_the_handlers() {
+        let described = describe();
+        if std::env::var_os("ORLOP_WRITE_OPENAPI").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/api/openapi.json");
+            return std::fs::write(path, described).expect("written");
+        }
+        let first = described.lines().zip(DOCUMENT.lines()).position(|(new, old)| new != old);
+        assert_eq!(
+            first, None,
+            "the first line that differs; write it: ORLOP_WRITE_OPENAPI=1 cargo test --lib openapi"
+        );
+        assert_eq!(described.len(), DOCUMENT.len());
+    }
 
     /// An operation that changes something needs an audit action before it can have a route.
     #[test]

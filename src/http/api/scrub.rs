@@ -1,17 +1,14 @@
 //! The progress of the scrub, and the blobs in quarantine.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::InQuery;
 use super::problem::Errors;
 use super::rights::RegistryReader;
-use super::{Api, Page, PageParameters, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, PageParameters, Problem, Time};
 use crate::clock::Timestamp;
 use crate::jobs::scrub::{QuarantineEntry, ScrubReport};
 
@@ -80,8 +77,8 @@ impl From<QuarantineEntry> for Damaged {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(damaged))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get)).routes(routes!(damaged))
 }
 
 /// Returns the progress of the scrub and its findings.

@@ -1,16 +1,13 @@
 //! Returns the status of the registry.
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::Time;
 use super::problem::Errors;
 use super::rights::AnyAccess;
-use super::{Api, Time};
+use super::routes::{Routes, routes};
 
 /// The status of the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,8 +29,8 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get))
 }
 
 /// Returns the status of the registry.

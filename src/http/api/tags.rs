@@ -1,19 +1,16 @@
 //! Lists, sets and deletes tags.
 
-use std::sync::Arc;
-
 use axum::Json;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::page;
 use super::problem::{ChangeErrors, Errors};
 use super::rights::{ChangeRight, Deletes, Pushes, Reader};
-use super::{Api, ListParameters, Page, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{ListParameters, Page, Problem, Time};
 use crate::metadata::TagEntry;
 use crate::oci::Digest;
 use crate::reports::ListedTag;
@@ -80,8 +77,8 @@ impl From<ListedTag> for Tag {
     }
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, put, delete))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(get, put, delete))
 }
 
 /// Lists the tags of a repository.

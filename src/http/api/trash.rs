@@ -2,20 +2,18 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::extract::{InQuery, WithBody};
 use super::page::{page_size, parse_cursor};
 use super::problem::{ChangeErrors, Errors};
 use super::removed::{Cursor, Removed};
 use super::rights::{Author, RegistryAdmin, Requester};
-use super::{Api, Page, Problem, Time};
+use super::routes::{Routes, routes};
+use super::{Page, Problem, Time};
 use crate::auth::Action;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -87,8 +85,8 @@ fn parse_field<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, P
     text.parse().map_err(|error| Problem::bad(format_args!("{field}: {error}")))
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(restore)).routes(routes!(empty))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(restore)).routes(routes!(empty))
 }
 
 /// Lists removed items that can be restored, newest first.

@@ -2,18 +2,15 @@
 
 mod report;
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::Problem;
 use super::extract::InQuery;
 use super::problem::Errors;
 use super::rights::{RegistryReader, Requester};
-use super::{Api, Problem};
+use crate::http::api::routes::{Routes, routes};
 use crate::metadata::Scope;
 use crate::oci::RepoName;
 
@@ -37,8 +34,8 @@ pub struct UsageParameters {
     pub scope: Option<String>,
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(days))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get)).routes(routes!(days))
 }
 
 /// Reports how much storage repositories use, what can be removed, and when. Requires the right to pull

@@ -2,18 +2,15 @@
 
 mod report;
 
-use std::sync::Arc;
-
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::Problem;
 use super::extract::InQuery;
 use super::problem::Errors;
 use super::rights::{RegistryReader, Requester};
-use super::{Api, Problem};
+use crate::http::api::routes::{Routes, routes};
 use crate::oci::{Digest, Reference, RepoName};
 use crate::reports;
 
@@ -40,8 +37,8 @@ pub struct WhyParameters {
     pub reference: String,
 }
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(get))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(get))
 }
 
 /// Explains what keeps a manifest or blob.
