@@ -409,7 +409,7 @@ async fn anonymous_clients_cannot_make_changes() {
     get::<Tag>(&server, "/api/v1/repositories/team%2Fapp/tags/v1").await;
 }
 
-/// Every route has a description, because routes are added only with utoipa's `routes!`.
+/// Every route has a description, because only the macro `routes!` adds one.
 #[test]
 fn every_route_is_documented() {
     let mut folders = vec![std::path::PathBuf::from("src/http/api")];
@@ -418,6 +418,9 @@ fn every_route_is_documented() {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
+                continue;
+            }
+            if path.ends_with("api/routes.rs") {
                 continue;
             }
             let source = std::fs::read_to_string(&path).expect("a source");
