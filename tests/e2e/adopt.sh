@@ -64,7 +64,11 @@ new_start
 digests | diff "$WORK/expected" -
 validate
 docker rmi -f "$SERVER_ADDR/team/tiny:1" >/dev/null
-docker pull -q "$SERVER_ADDR/team/tiny:1" >/dev/null
+for image in app:1 app:2 app:moving app/multi:1 team/deep/er:docker team/tiny:1; do
+    docker pull -q "$SERVER_ADDR/$image" >/dev/null
+    digest=$(awk -v image="$image" '$1 == image { print $2 }' "$WORK/expected")
+    docker inspect --format '{{.RepoDigests}}' "$SERVER_ADDR/$image" | grep -q "@$digest"
+done
 regctl artifact list "$SERVER_ADDR/app:1" | grep -q application/x.test
 orlop tag history app:moving | tee "$WORK/history" >/dev/null
 same 2 "$(grep -c 'sha256:' "$WORK/history")"
