@@ -53,7 +53,7 @@ docker-compose up -d 2>/dev/null
 container=$(docker-compose ps -q orlop)
 health() { docker inspect --format '{{.State.Health.Status}}' "$container"; }
 healthy() { [ "$(health)" = healthy ]; }
-within 60 healthy
+within 120 healthy
 SERVER_ADDR=127.0.0.1:5000
 same 200 "$(status GET /readyz)"
 # The engine applies the limits of the compose file.
@@ -66,7 +66,7 @@ docker push -q 127.0.0.1:5000/box/tiny:1 >/dev/null
 digest=$(docker inspect --format '{{index .RepoDigests 0}}' 127.0.0.1:5000/box/tiny:1)
 docker-compose restart 2>/dev/null
 same 0 "$(docker inspect --format '{{.State.ExitCode}}' "$container")"
-within 60 healthy
+within 120 healthy
 docker rmi -f 127.0.0.1:5000/box/tiny:1 >/dev/null
 docker pull -q "$digest" >/dev/null
 
@@ -75,7 +75,7 @@ docker kill "$container" >/dev/null
 docker-compose down 2>/dev/null
 docker-compose up -d 2>/dev/null
 container=$(docker-compose ps -q orlop)
-within 60 healthy
+within 120 healthy
 docker rmi -f "$digest" >/dev/null
 docker pull -q 127.0.0.1:5000/box/tiny:1 >/dev/null
 
@@ -94,7 +94,7 @@ fi
 step "plain docker run with a volume and no configuration file"
 docker run -d --name plain -p 127.0.0.1:5001:5000 -v plain:/data orlop:latest >/dev/null
 container=plain
-within 60 healthy
+within 120 healthy
 # shellcheck disable=SC2046 # one word per container
 docker rm -f $(docker ps -q) >/dev/null
 
@@ -122,7 +122,7 @@ step "adopt it with the commands of docs/adopt.md, and pull everything"
 sed -n '/^docker compose down/,$p' "$WORK/adopt.all" | sed 's/run --rm/run --rm -T/' >"$WORK/commands"
 bash -euo pipefail "$WORK/commands" 2>&1 | tee "$WORK/adopted"
 container=$(docker-compose ps -q registry)
-within 60 healthy
+within 120 healthy
 for name in old/deep/app:1 old:latest; do
     docker rmi -f "$SERVER_ADDR/$name" >/dev/null
     docker pull -q "$SERVER_ADDR/$name" >/dev/null
