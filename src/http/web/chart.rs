@@ -7,7 +7,7 @@ use super::treemap::{Rectangle, treemap};
 use crate::metadata::UsageDay;
 
 /// The number of colours of repositories.
-const COLOURS: usize = 5;
+const COLOURS: usize = 8;
 
 /// The most rectangles of repositories in a treemap; more would be too small to see.
 const MAX_REPOSITORIES: usize = 30;

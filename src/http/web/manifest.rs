@@ -50,6 +50,8 @@ struct ManifestPage<'a> {
     tag: Option<TagView<'a>>,
     /// What follows the name in references: `:v1` or `@sha256:…`.
     suffix: String,
+    /// The same for the heading, where a digest is shortened.
+    short_suffix: String,
     digest: &'a Digest,
     short_digest: String,
     kind: Kind,
@@ -184,6 +186,10 @@ pub(super) async fn show(visitor: Visitor, name: RepoName, reference: Reference)
         Reference::Tag(tag) => format!(":{tag}"),
         Reference::Digest(digest) => format!("@{digest}"),
     };
+    let short_suffix = match &reference {
+        Reference::Tag(_) => suffix.clone(),
+        Reference::Digest(digest) => format!("@{}", short(digest)),
+    };
     let manifest_link = |digest: &Digest| Link::to_manifest(&name, digest);
     let own = found.as_ref().map(|found| &found.entry.name);
     let other_tags = report.related.tags.iter().filter(|tag| Some(*tag) != own);
@@ -195,6 +201,7 @@ pub(super) async fn show(visitor: Visitor, name: RepoName, reference: Reference)
         rights: Rights::of(&visitor, &name),
         tag,
         suffix,
+        short_suffix,
         short_digest: short(&digest),
         kind: report.kind.into(),
         pull: pull_command(&visitor, report.kind, &name, &reference),
