@@ -149,7 +149,7 @@ budget = "{BUDGET >> 20}MiB"
 budget_wait = "60s"
 
 [gc]
-lease_pressure = "8s"
+lease_pressure = "2s"
 interval = "200ms"
 """
     for policies in (POLICIES, ""):
