@@ -14,13 +14,12 @@ use orlop::jobs::{Collector, CollectorSettings, Evictor, SpaceReclaimer};
 use orlop::maintenance::adopt::{adopt, finish, release};
 use orlop::maintenance::progress::Silent;
 use orlop::metadata::{Access as MetadataAccess, Metadata};
-use orlop::registry::{
-    Access, BudgetSettings, BudgetSize, Registry, Repository, ServiceError, Settings, UploadError,
-};
+use orlop::registry::{Access, Registry, Repository, ServiceError, UploadError};
 use orlop::store::{self, Adoption, FilesystemStore};
 
 use crate::kit::{LEASE, TRASH, digest, has, image, put, try_push};
 use crate::old_registry::OldRegistry;
+use crate::pressure::settings_with_budget;
 use crate::retention::{DAY, policies, tags};
 
 /// The size of an adopted layer in bytes.
@@ -54,16 +53,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp(4_000_000_000_000)));
         let store = FilesystemStore::open(&data, store::Access::ReadWrite).expect("store");
         let metadata = Metadata::open(&data.join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
-        let limit = BudgetSize::Bytes(BUDGET);
-        let wait = Duration::from_millis(100);
-        let settings = Settings {
-            lease: LEASE,
-            lease_pressure: Duration::from_secs(1),
-            min_free: 0,
-            warn_free: 0,
-            budget: Some(BudgetSettings { limit, high: 80, low: 60, wait }),
-            ..Settings::default()
-        };
+        let settings = settings_with_budget(BUDGET, Duration::from_millis(100));
         let shared: Arc<dyn Clock> = clock.clone();
         let registry = Registry::new(Arc::new(store), Arc::new(metadata), shared, settings);
         let set = PolicySet::from_file(policies("[[policies]]\nrepositories = [\"**\"]\npreset = \"ci\""));

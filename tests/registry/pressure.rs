@@ -58,6 +58,19 @@ impl Evictor for Pushed {
     }
 }
 
+/// The settings of a registry with a budget of `bytes`, in which pushes wait up to `wait` for space.
+pub fn settings_with_budget(bytes: u64, wait: Duration) -> Settings {
+    let limit = BudgetSize::Bytes(bytes);
+    Settings {
+        lease: LEASE,
+        lease_pressure: LEASE_UNDER_PRESSURE,
+        min_free: 0,
+        warn_free: 0,
+        budget: Some(BudgetSettings { limit, high: 80, low: 60, wait }),
+        ..Settings::default()
+    }
+}
+
 /// A registry on a real filesystem, with a budget.
 struct World {
     data: TempDir,
@@ -76,17 +89,9 @@ impl World {
         let store = FilesystemStore::open(data.path(), store::Access::ReadWrite).expect("store");
         let metadata =
             Metadata::open(&data.path().join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
-        let limit = BudgetSize::Bytes(budget);
-        let settings = Settings {
-            lease: LEASE,
-            lease_pressure: LEASE_UNDER_PRESSURE,
-            min_free: 0,
-            warn_free: 0,
-            budget: Some(BudgetSettings { limit, high: 80, low: 60, wait }),
-            ..Settings::default()
-        };
         let shared: Arc<dyn Clock> = clock.clone();
-        let registry = Registry::new(Arc::new(store), Arc::new(metadata), shared, settings);
+        let registry =
+            Registry::new(Arc::new(store), Arc::new(metadata), shared, settings_with_budget(budget, wait));
         let rules = CollectorSettings { trash: TRASH, untagged: None, upload_expiry: TRASH, batch: 10 };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), rules));
         let pushed = Arc::new(Pushed { keep: keep.unwrap_or(0), ..Pushed::default() });

@@ -109,7 +109,6 @@ async fn get_document(_: AnyAccess) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use http::Method;
-
     use serde::Serialize;
     use serde_json::ser::{PrettyFormatter, Serializer};
     use utoipa::OpenApi;

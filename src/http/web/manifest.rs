@@ -182,13 +182,9 @@ pub(super) async fn show(visitor: Visitor, name: RepoName, reference: Reference)
         Some(found) => Some(tag_view(&visitor, &reader, found, &digest).await?),
         None => None,
     };
-    let suffix = match &reference {
-        Reference::Tag(tag) => format!(":{tag}"),
-        Reference::Digest(digest) => format!("@{digest}"),
-    };
-    let short_suffix = match &reference {
-        Reference::Tag(_) => suffix.clone(),
-        Reference::Digest(digest) => format!("@{}", short(digest)),
+    let (suffix, short_suffix) = match &reference {
+        Reference::Tag(tag) => (format!(":{tag}"), format!(":{tag}")),
+        Reference::Digest(digest) => (format!("@{digest}"), format!("@{}", short(digest))),
     };
     let manifest_link = |digest: &Digest| Link::to_manifest(&name, digest);
     let own = found.as_ref().map(|found| &found.entry.name);

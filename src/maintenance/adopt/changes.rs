@@ -4,11 +4,10 @@
 //! new refers to: the old registry does not touch the links of content that its clients find there.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::error::AdoptError;
 use super::manifests;
-use super::walk::{Walk, blocking};
+use super::walk::Walk;
 use crate::clock::Timestamp;
 use crate::distribution::{LayerLink, Revision};
 use crate::oci::{Digest, TargetKind};
@@ -52,12 +51,9 @@ impl Changes {
     async fn follow(&mut self, walk: &Walk<'_>, digests: &[Digest]) -> Result<Vec<Digest>, AdoptError> {
         let mut added = Vec::new();
         for batch in digests.chunks(BATCH) {
-            let (tree, limits, batch) = (Arc::clone(walk.tree), walk.limits, batch.to_vec());
-            let found = blocking(move || {
-                Ok(batch.iter().map(|digest| manifests::read(&tree, digest, limits)).collect::<Vec<_>>())
-            });
             // What is broken is reported when it is adopted.
-            for target in found.await?.into_iter().flatten().flat_map(|found| found.manifest.references) {
+            let found = manifests::read_all(walk, batch).await?.into_iter().filter_map(|(_, read)| read.ok());
+            for target in found.flat_map(|found| found.manifest.references) {
                 match target.kind {
                     TargetKind::Blob => drop(self.blobs.insert(target.digest)),
                     TargetKind::Manifest if self.manifests.insert(target.digest.clone()) => {

@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::error::AdoptError;
+use super::walk::{Walk, blocking};
 use crate::distribution::DistributionTree;
 use crate::oci::{Digest, Hasher, Manifest, ManifestLimits, Role};
 
@@ -27,12 +30,21 @@ pub(super) struct Broken {
     pub(super) has_content: bool,
 }
 
+/// Reads the manifests with these digests and checks them.
+pub(super) async fn read_all(
+    walk: &Walk<'_>,
+    digests: &[Digest],
+) -> Result<Vec<(Digest, Result<FoundManifest, Broken>)>, AdoptError> {
+    let (tree, limits, digests) = (Arc::clone(walk.tree), walk.limits, digests.to_vec());
+    let read = move |digest: Digest| {
+        let found = read(&tree, &digest, limits);
+        (digest, found)
+    };
+    blocking(move || Ok(digests.into_iter().map(read).collect())).await
+}
+
 /// Reads the manifest with this digest and checks it.
-pub(super) fn read(
-    tree: &DistributionTree,
-    digest: &Digest,
-    limits: ManifestLimits,
-) -> Result<FoundManifest, Broken> {
+fn read(tree: &DistributionTree, digest: &Digest, limits: ManifestLimits) -> Result<FoundManifest, Broken> {
     let path = tree.blob_path(digest);
     let content = read_file(&path)?;
     let broken = |reason: String| Broken { reason, has_content: !content.is_empty() };

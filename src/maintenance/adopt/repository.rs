@@ -110,7 +110,7 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
         let mut later = Vec::new();
         for batch in digests.chunks(CONCURRENT_WRITES) {
             let mut ready = Vec::new();
-            for (digest, found) in self.read_manifests(batch).await? {
+            for (digest, found) in manifests::read_all(self.walk, batch).await? {
                 match found {
                     Err(Broken { reason, has_content }) => {
                         let subject = format!("{}@{digest}", self.name());
@@ -124,23 +124,6 @@ impl<'a, 'w> RepositoryAdoption<'a, 'w> {
             self.store_manifests(ready).await?;
         }
         Ok(later)
-    }
-
-    async fn read_manifests(
-        &self,
-        digests: &[Digest],
-    ) -> Result<Vec<(Digest, Result<FoundManifest, Broken>)>, AdoptError> {
-        let tree = Arc::clone(self.walk.tree);
-        let limits = self.walk.limits;
-        let digests = digests.to_vec();
-        blocking(move || {
-            let read = |digest: Digest| {
-                let found = manifests::read(&tree, &digest, limits);
-                (digest, found)
-            };
-            Ok(digests.into_iter().map(read).collect())
-        })
-        .await
     }
 
     /// Reports what manifests lack.

@@ -10,7 +10,7 @@ use super::Problem;
 use super::extract::InQuery;
 use super::problem::Errors;
 use super::rights::{RegistryReader, Requester};
-use crate::http::api::routes::{Routes, routes};
+use super::routes::{Routes, routes};
 use crate::oci::{Digest, Reference, RepoName};
 use crate::reports;
 
